@@ -49,7 +49,10 @@ void tsm_close(struct tsm *t);				      /* takes NULL */
  * leader as it is (it is the command), with 1 part: executed in this group; with several: this
  * group, owner of the home key, coordinates. */
 struct tsm_request {
-	uint64_t client, sequence; /* the transaction id; client 0: read-only, not remembered */
+	uint64_t client, sequence; /* the transaction id. client 0: anonymous, one part, executed
+				    * without a reply record: reads, and what may run twice (the
+				    * node's own ADD that issues client ids); the reply goes out
+				    * with client 0 and `sequence`, which the driver makes unique */
 	uint64_t mark;		   /* replies of sequences <= mark may be forgotten */
 	uint64_t age;		   /* stamp of the first attempt: older wins in a deadlock */
 	struct slice home;	   /* home key, fixed at first send */

@@ -1,0 +1,59 @@
+/* The key-value store as its users see it: a routing client, and an embedded node.
+ *
+ * The client finds leaders, follows redirects, caches the shard map, and retries idempotently; its
+ * calls block the calling fiber, never the loop. All functions run on the loop's thread.
+ */
+#ifndef PAXFS_KV_KV_H
+#define PAXFS_KV_KV_H
+
+#include "base/msg.h"
+#include "kv/layout.h"
+#include "kv/transport.h"
+#include "txn/txn.h"
+
+struct kv_client;
+
+struct kv_client_config {
+	const char *endpoints;		 /* "host:port,host:port" numeric: any subset of the nodes */
+	struct kv_transport *transport;	 /* borrowed; kv_transport_net_new() for real sockets */
+	struct env *env;		 /* borrowed */
+	struct fiber_sched *fibers;	 /* borrowed: for keep-alives */
+	uint64_t timeout_ns;		 /* of one exec; 0 = wait as long as it takes */
+	uint64_t connect_timeout_ns;	 /* of kv_client_open; 0 = as long as it takes */
+	const char *name;		 /* shown in `paxfs clients`: host, mount point; may be NULL */
+	bool session;			 /* register with meta and keep alive (mounts; writers) */
+};
+
+/* Must be called from a fiber. Fetches the layout, and with `session` opens a client id.
+ * ERR_UNREACHABLE, ERR_NOT_READY (not initialised), ERR_TIMEOUT, ERR_INVAL, with a message. */
+int kv_client_open(const struct kv_client_config *cfg, struct kv_client **out, struct msg *m);
+void kv_client_close(struct kv_client *c); /* from a fiber; ends the session; takes NULL */
+
+/* Executes mini-transactions (txn/txn.h), of any number of groups. Read-only ones over several
+ * groups read twice until versions agree, and log nothing. Scans over shards of several groups must
+ * be cut by the caller with kv_client_range. */
+struct txn_executor *kv_client_executor(struct kv_client *c);
+
+/* The present layout; valid until the next call that may block. */
+const struct kv_layout *kv_client_layout(struct kv_client *c);
+
+/* How far from @from one group's ownership reaches: the scan [from, *end) is one request. @end is
+ * a slice of the layout; empty: to the end of the key space. */
+void kv_client_range(struct kv_client *c, struct slice from, struct slice *end);
+
+uint64_t kv_client_id(const struct kv_client *c); /* 0 without a session */
+
+/* The node believed to lead a group, 0 if unknown. */
+uint32_t kv_client_leader(struct kv_client *c, uint32_t group);
+
+/* One call to one node, by address ("host:port"), with the envelope taken off: for administration
+ * (status, init, identity). 0, the envelope's err, or a transport error. */
+int kv_client_admin(struct kv_transport *t, struct env *env, const char *address, uint8_t type,
+		    struct slice body, uint64_t timeout_ns, struct buf *reply);
+
+struct kv_client_stats {
+	uint64_t calls, retries, redirects, map_refreshes, reads, execs, cross_group;
+};
+void kv_client_stats_get(const struct kv_client *c, struct kv_client_stats *out);
+
+#endif

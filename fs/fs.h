@@ -1,0 +1,219 @@
+/* A POSIX file system on transactions (DESIGN sections 3 and 8). Fiber code: every call may block
+ * the calling fiber on requests, none blocks the thread. Each call is one atomic, linearizable
+ * operation unless its comment says otherwise. Errors are base/err.h codes.
+ *
+ * Permissions are the kernel's business (default_permissions) except where only the transaction can
+ * check (sticky directories are the kernel's too); kv-style path calls act as the credentials given.
+ */
+#ifndef PAXFS_FS_FS_H
+#define PAXFS_FS_FS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/env.h"
+#include "base/fiber.h"
+#include "base/limits.h"
+#include "base/msg.h"
+#include "txn/txn.h"
+
+typedef uint64_t fs_ino;
+#define FS_ROOT_INO 1ull /* place 0, number 1 */
+
+struct fs;
+
+/* What the file system stands on. kv_client gives the real one, tests an in-memory one. */
+struct fs_backend {
+	struct txn_executor *executor;
+	/* [from, *end) belongs to one group; empty end: to the end of the key space */
+	void (*range)(void *ctx, struct slice from, struct slice *end);
+	/* The group of a key, for `where`; the text is for people. */
+	uint32_t (*group_of)(void *ctx, struct slice key);
+	void *ctx;
+	struct env *env;
+	struct fiber_sched *fibers; /* for background work (reaping) */
+	uint64_t session;	    /* client id, written into orphans' records; 0: none */
+};
+
+struct fs_options {
+	bool read_only;
+	bool atime; /* default: relatime */
+	bool noatime;
+};
+
+/* Makes the root directory etc.; conditional, so that a second run finds ERR_EXISTS. */
+int fs_format(const struct fs_backend *b);
+
+/* From a fiber: checks the format version. ERR_NOT_READY when not formatted. */
+int fs_open(const struct fs_backend *b, const struct fs_options *o, struct fs **out, struct msg *m);
+/* Finishes the reaping of what this mount holds; from a fiber. Takes NULL. */
+void fs_close(struct fs *fs);
+
+struct fs_cred {
+	uint32_t uid, gid, umask;
+};
+
+struct fs_attr {
+	fs_ino ino;
+	uint32_t mode; /* type and permission bits, as in struct stat */
+	uint32_t nlink, uid, gid;
+	uint64_t rdev, size, blocks; /* blocks of 512 bytes */
+	uint64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
+	uint64_t data_id, data_version;
+	fs_ino parent; /* of a directory */
+};
+
+struct fs_first { /* what LOOKUP brought along: the first block of a small file, if in the group */
+	bool present;
+	struct buf data; /* owned by the caller who passed the struct */
+};
+
+int fs_lookup(struct fs *fs, fs_ino parent, struct slice name, struct fs_attr *a);
+int fs_getattr(struct fs *fs, fs_ino ino, struct fs_attr *a);
+
+enum fs_set { /* which fields setattr changes */
+	FS_SET_MODE = 1,
+	FS_SET_UID = 2,
+	FS_SET_GID = 4,
+	FS_SET_SIZE = 8,
+	FS_SET_ATIME = 16,
+	FS_SET_MTIME = 32,
+	FS_SET_ATIME_NOW = 64,
+	FS_SET_MTIME_NOW = 128,
+	FS_SET_CTIME = 256,
+	FS_KILL_SUID = 512,
+};
+int fs_setattr(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr *in,
+	       struct fs_attr *out);
+
+/* @mode with type; umask already applied by the kernel or by cred->umask. setgid inherited from the
+ * parent as checked in the transaction. symlink: @target. */
+int fs_mknod(struct fs *fs, const struct fs_cred *cred, fs_ino parent, struct slice name,
+	     uint32_t mode, uint64_t rdev, struct fs_attr *a);
+int fs_mkdir(struct fs *fs, const struct fs_cred *cred, fs_ino parent, struct slice name,
+	     uint32_t mode, struct fs_attr *a);
+int fs_symlink(struct fs *fs, const struct fs_cred *cred, fs_ino parent, struct slice name,
+	       struct slice target, struct fs_attr *a);
+int fs_readlink(struct fs *fs, fs_ino ino, struct buf *target);
+int fs_link(struct fs *fs, fs_ino ino, fs_ino parent, struct slice name, struct fs_attr *a);
+int fs_unlink(struct fs *fs, fs_ino parent, struct slice name);
+int fs_rmdir(struct fs *fs, fs_ino parent, struct slice name);
+
+#define FS_RENAME_NOREPLACE 1u
+#define FS_RENAME_EXCHANGE  2u
+int fs_rename(struct fs *fs, fs_ino parent, struct slice name, fs_ino new_parent,
+	      struct slice new_name, unsigned flags);
+
+/* ---- open files ---- */
+
+#define FS_O_READ   1u
+#define FS_O_WRITE  2u
+#define FS_O_APPEND 4u
+#define FS_O_TRUNC  8u
+#define FS_O_EXCL   16u
+
+struct fs_file; /* one open; keeps the inode alive after unlink within this fs */
+
+int fs_file_open(struct fs *fs, fs_ino ino, unsigned flags, struct fs_file **out);
+int fs_create(struct fs *fs, const struct fs_cred *cred, fs_ino parent, struct slice name,
+	      uint32_t mode, unsigned flags, struct fs_attr *a, struct fs_file **out);
+/* Reads up to @len bytes; @out is replaced; shorter only at the end of the file. One request per
+ * group touched; atomic when the range lies in one stripe. */
+int fs_read(struct fs_file *f, uint64_t offset, size_t len, struct buf *out);
+/* All of it, durable and visible to every mount when it returns; one transaction per WRITE_SIZE_MAX.
+ * With FS_O_APPEND @offset is ignored: the transaction chooses it. */
+int fs_write(struct fs_file *f, uint64_t offset, struct slice data, uint64_t *end);
+int fs_fsync(struct fs_file *f);
+void fs_file_close(struct fs_file *f); /* from a fiber: reaps an orphan at its last close */
+fs_ino fs_file_ino(const struct fs_file *f);
+
+/* ---- directories ---- */
+
+/* Calls fn for entries behind @cookie (0: from the start; "." and ".." included as the first two)
+ * until it returns false (that entry is not consumed) or the end. Every entry that stays is
+ * returned exactly once over the calls of one listing; bounded memory. @with_attr: the inodes are
+ * fetched with the names where they share a group; a->ino is set in any case, a->nlink is 0 if the
+ * attributes are not known. */
+struct fs_dirent {
+	struct slice name;
+	fs_ino ino;
+	uint8_t type;	 /* DT_* */
+	uint64_t cookie; /* to continue behind this entry */
+	const struct fs_attr *attr; /* NULL if not asked for or not at hand */
+};
+typedef bool fs_readdir_fn(void *ctx, const struct fs_dirent *d);
+int fs_readdir(struct fs *fs, fs_ino dir, uint64_t cookie, bool with_attr, fs_readdir_fn *fn,
+	       void *ctx);
+
+/* ---- xattrs ---- */
+
+#define FS_XATTR_CREATE	 1u
+#define FS_XATTR_REPLACE 2u
+int fs_setxattr(struct fs *fs, fs_ino ino, struct slice name, struct slice value, unsigned flags);
+int fs_getxattr(struct fs *fs, fs_ino ino, struct slice name, struct buf *value);
+int fs_listxattr(struct fs *fs, fs_ino ino, struct buf *names); /* NUL-terminated names */
+int fs_removexattr(struct fs *fs, fs_ino ino, struct slice name);
+
+struct fs_statfs {
+	uint64_t block_size, blocks, blocks_free, files, files_free;
+};
+int fs_statfs(struct fs *fs, struct fs_statfs *out);
+
+/* ---- paths: the key-value face ---- */
+
+/* Paths as users type them: components separated by '/', leading '/' optional, symlinks followed as
+ * POSIX walks them (at most 40). The call is atomic from its last directory on. */
+int fs_path_lookup(struct fs *fs, struct slice path, bool follow, struct fs_attr *a);
+
+struct fs_kv_item {
+	struct slice path;
+	struct slice value;   /* put: the new contents; get: filled, owned by @store below */
+	bool absent;	      /* put: delete it; get: there is no such file */
+	uint64_t version;     /* get: changes with every change of the file (for cas) */
+};
+/* Whole-file get and put. Parents are made as needed by put (`make_parents`). */
+int fs_kv_get(struct fs *fs, struct slice path, struct buf *value, uint64_t *version);
+int fs_kv_put(struct fs *fs, const struct fs_cred *cred, struct slice path, struct slice value,
+	      bool make_parents);
+int fs_kv_del(struct fs *fs, struct slice path);
+/* All of them or none, over any groups: one transaction. get: from one serialisable state. */
+int fs_kv_mget(struct fs *fs, struct fs_kv_item *items, uint32_t count, struct buf *store);
+int fs_kv_mput(struct fs *fs, const struct fs_cred *cred, const struct fs_kv_item *items,
+	       uint32_t count, bool make_parents, uint32_t *failed);
+/* Replace only if the contents are still @expected (or the file absent, expect_absent). ERR_CONDITION
+ * with the present value in @current otherwise. */
+int fs_kv_cas(struct fs *fs, const struct fs_cred *cred, struct slice path, bool expect_absent,
+	      struct slice expected, struct slice value, struct buf *current);
+int fs_kv_swap(struct fs *fs, struct slice a, struct slice b); /* exchange two files' names, atomic */
+
+/* ---- where, fsck ---- */
+
+struct fs_where {
+	fs_ino ino;
+	uint32_t inode_group, dentry_group, data_group;
+	struct buf inode_key; /* owned by the caller */
+};
+int fs_where(struct fs *fs, struct slice path, struct fs_where *out);
+
+struct fs_fsck_options {
+	bool repair;
+	void (*report)(void *ctx, const char *line);   /* one problem, or one repair */
+	void (*progress)(void *ctx, uint64_t keys_done); /* may be NULL */
+	void *ctx;
+};
+struct fs_fsck_result {
+	uint64_t directories, files, symlinks, others, dentries, blocks, xattrs, bytes, orphans;
+	uint64_t problems, repaired;
+};
+/* Online: what looks wrong is looked at again in one transaction before it is reported. Checks
+ * dentries, inodes, link counts, parents, sizes, blocks, xattrs, orphans, unreachable directories. */
+int fs_fsck(struct fs *fs, const struct fs_fsck_options *o, struct fs_fsck_result *out,
+	    struct msg *m);
+
+struct fs_stats {
+	uint64_t requests, conflicts, retries, open_files, orphans_held;
+};
+void fs_stats_get(const struct fs *fs, struct fs_stats *out);
+
+#endif

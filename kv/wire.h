@@ -48,6 +48,8 @@ struct kv_group_request { /* KV_EXEC, KV_READ, KV_ADMIN, ... */
 	struct slice body;
 };
 void kv_group_request_encode(struct buf *out, uint32_t group, struct slice body);
+/* Only what stands before the body's bytes, for senders that have them elsewhere. */
+void kv_group_request_head(struct buf *out, uint32_t group, size_t body_len);
 int kv_group_request_decode(struct slice in, struct kv_group_request *out); /* ERR_PROTO */
 
 /* ---- status of a node ---- */

@@ -1,0 +1,294 @@
+/* The session of a client: its id, the record that keeps it alive, and its end.
+ *
+ * Record in group 0 under KV_KEY_SESSION + be64(id): renewed u64 le (stamp, ns) | opened u64 le |
+ * name. The holder renews it; whoever finds one that was not renewed for SESSION_DEAD_NS (by the
+ * stamps of group 0, not by its own clock) closes it in every group, meta first, then deletes it.
+ */
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/logger.h"
+#include "base/mem.h"
+#include "kv/client_internal.h"
+#include "txn/tsm.h"
+
+#define FIELD_RENEWED ((struct txn_field){.offset = 0, .width = 8})
+#define FIELD_OPENED  ((struct txn_field){.offset = 8, .width = 8})
+#define RECORD_HEAD   16u
+
+static void session_key(struct buf *out, uint64_t id)
+{
+	kv_meta_key(out, KV_KEY_SESSION);
+	buf_add_be64(out, id);
+}
+
+static int issue_id(struct kv_client *c, uint64_t deadline_ns, uint64_t *id)
+{
+	struct buf reply = BUF_INIT;
+	struct slice body;
+	struct dec d;
+	bool unknown = false;
+	int err = kv__call_group(c, 0, KV_OPEN, (struct slice){0}, deadline_ns, &unknown, &reply,
+				 &body);
+
+	if (!err) {
+		dec_init(&d, body);
+		*id = dec_u64(&d);
+		err = dec_end(&d);
+	}
+	buf_release(&reply);
+	return err;
+}
+
+static void record_value(struct buf *out, const char *name)
+{
+	buf_add_zeros(out, RECORD_HEAD);
+	buf_add(out, name ? name : "", name ? strlen(name) : 0);
+}
+
+/* Writes through kv__exec itself, under the id just issued. */
+static int put_record(struct kv_client *c)
+{
+	struct buf key = BUF_INIT, value = BUF_INIT;
+	struct txn_mini m;
+	struct txn_result r;
+	int err;
+
+	txn_mini_init(&m);
+	txn_result_init(&r);
+	session_key(&key, c->id);
+	record_value(&value, c->cfg.name);
+	txn_if_absent(&m, buf_slice(&key));
+	txn_put(&m, buf_slice(&key), buf_slice(&value));
+	txn_set_now(&m, buf_slice(&key), FIELD_RENEWED);
+	txn_set_now(&m, buf_slice(&key), FIELD_OPENED);
+	err = kv__exec(&c->executor, &m, &r);
+	txn_result_release(&r);
+	txn_mini_release(&m);
+	buf_release(&key);
+	buf_release(&value);
+	return err;
+}
+
+static int renew(struct kv_client *c, uint64_t *now_stamp)
+{
+	struct buf key = BUF_INIT;
+	struct txn_mini m;
+	struct txn_result r;
+	int err;
+
+	txn_mini_init(&m);
+	txn_result_init(&r);
+	session_key(&key, c->id);
+	txn_if_exists(&m, buf_slice(&key));
+	txn_set_now(&m, buf_slice(&key), FIELD_RENEWED);
+	err = kv__exec(&c->executor, &m, &r);
+	if (!err)
+		*now_stamp = r.stamp;
+	txn_result_release(&r);
+	txn_mini_release(&m);
+	buf_release(&key);
+	return err;
+}
+
+/* ---- closing ---- */
+
+struct closing {
+	struct kv_client *c;
+	uint64_t id;
+	const uint32_t *groups;
+	uint64_t deadline_ns;
+};
+
+static int close_in_group(void *ctx, uint32_t i)
+{
+	struct closing *k = ctx;
+	struct buf command = BUF_INIT, reply = BUF_INIT;
+	struct slice body;
+	bool unknown = false;
+	int err;
+
+	tsm_command_close(&command, k->id);
+	err = kv__call_group(k->c, k->groups[i], KV_ADMIN, buf_slice(&command), k->deadline_ns,
+			     &unknown, &reply, &body);
+	buf_release(&command);
+	buf_release(&reply);
+	return err;
+}
+
+/* Deletes the record of @id. Written by @c, which may be closing itself: so before its CLOSE. */
+static int delete_record(struct kv_client *c, uint64_t id, uint64_t renewed)
+{
+	struct buf key = BUF_INIT;
+	struct txn_mini m;
+	struct txn_result r;
+	int err;
+
+	txn_mini_init(&m);
+	txn_result_init(&r);
+	session_key(&key, id);
+	if (renewed)
+		txn_if_field_u64(&m, buf_slice(&key), FIELD_RENEWED, renewed);
+	txn_delete(&m, buf_slice(&key));
+	err = kv__exec(&c->executor, &m, &r);
+	txn_result_release(&r);
+	txn_mini_release(&m);
+	buf_release(&key);
+	return err;
+}
+
+/* CLOSE in meta first, then everywhere else. */
+static int close_everywhere(struct kv_client *c, uint64_t id, const uint32_t *groups, uint32_t n,
+			    uint64_t deadline_ns)
+{
+	const uint32_t meta = 0;
+	struct closing k = {.c = c, .id = id, .groups = &meta, .deadline_ns = deadline_ns};
+	int err = close_in_group(&k, 0);
+
+	if (err)
+		return err;
+	k.groups = groups;
+	return kv__fan_out(c, n, close_in_group, &k);
+}
+
+/* Groups other than meta: all of them, or only those in @used. */
+static uint32_t list_groups(const struct kv_client *c, const bool *used, uint32_t *out)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->layout.group_count; i++) {
+		uint32_t id = c->layout.groups[i].id;
+
+		if (id != 0 && (!used || used[id]))
+			out[n++] = id;
+	}
+	return n;
+}
+
+/* ---- the dead ---- */
+
+struct dead_scan {
+	uint64_t ids[16], renewed[16];
+	uint32_t count;
+};
+
+static int scan_dead(struct kv_client *c, uint64_t now_stamp, struct dead_scan *dead)
+{
+	struct buf from = BUF_INIT, to = BUF_INIT;
+	struct txn_mini m;
+	struct txn_result r;
+	int err;
+
+	txn_mini_init(&m);
+	txn_result_init(&r);
+	session_key(&from, 0);
+	session_key(&to, UINT64_MAX);
+	txn_scan(&m, buf_slice(&from), buf_slice(&to), 1024);
+	err = kv__exec(&c->executor, &m, &r);
+	for (uint32_t i = 0; !err && i < r.reads[0].item_count && dead->count < 16; i++) {
+		const struct txn_item *it = &r.reads[0].items[i];
+		uint64_t renewed;
+
+		if (it->value.len < RECORD_HEAD || it->key.len < 8)
+			continue;
+		renewed = le64_get(it->value.p);
+		if (renewed + SESSION_DEAD_NS < now_stamp) {
+			dead->ids[dead->count] = be64_get(it->key.p + it->key.len - 8);
+			dead->renewed[dead->count++] = renewed;
+		}
+	}
+	txn_result_release(&r);
+	txn_mini_release(&m);
+	buf_release(&from);
+	buf_release(&to);
+	return err;
+}
+
+static void bury_dead(struct kv_client *c, uint64_t now_stamp)
+{
+	struct dead_scan dead = {.count = 0};
+	uint32_t *groups = mem_must_alloc(sizeof(uint32_t) * GROUPS_MAX);
+	uint32_t n = list_groups(c, NULL, groups);
+
+	if (scan_dead(c, now_stamp, &dead) != 0)
+		dead.count = 0;
+	for (uint32_t i = 0; i < dead.count && !c->closing; i++) {
+		uint64_t deadline = env_mono_ns(c->cfg.env) + 10 * NS_PER_S;
+
+		if (close_everywhere(c, dead.ids[i], groups, n, deadline) == 0)
+			(void)delete_record(c, dead.ids[i], dead.renewed[i]); /* else next time */
+	}
+	mem_free(groups);
+}
+
+/* ---- keeping alive ---- */
+
+static void keeper_main(void *arg)
+{
+	struct kv_client *c = arg;
+	uint64_t stamp = 0;
+
+	c->keeper = fiber_self();
+	while (!c->closing && !c->session_lost) {
+		int err = fiber_sleep(SESSION_RENEW_NS / 2 +
+				      env_random(c->cfg.env) % (SESSION_RENEW_NS / 2));
+
+		if (c->closing || err)
+			break;
+		err = renew(c, &stamp);
+		if (err == ERR_CONDITION || err == ERR_SESSION)
+			c->session_lost = true;
+		else if (!err)
+			bury_dead(c, stamp);
+	}
+	c->keeper = NULL;
+	if (c->closer)
+		fiber_wake(c->closer);
+}
+
+int kv__session_open(struct kv_client *c, uint64_t deadline_ns)
+{
+	int err = 0;
+
+	if (c->session_lost)
+		return ERR_SESSION;
+	if (c->id)
+		return 0;
+	fiber_mutex_lock(&c->opening);
+	if (!c->id) {
+		uint64_t id;
+
+		err = issue_id(c, deadline_ns, &id);
+		if (!err) {
+			c->id = id;
+			err = put_record(c);
+		}
+		if (!err)
+			err = fiber_start(c->cfg.fibers, keeper_main, c);
+		if (err)
+			c->id = 0;
+	}
+	fiber_mutex_unlock(&c->opening);
+	return err;
+}
+
+void kv__session_close(struct kv_client *c)
+{
+	uint32_t *groups;
+	uint32_t n;
+	uint64_t deadline = env_mono_ns(c->cfg.env) + 2 * NS_PER_S;
+
+	c->closing = true;
+	c->closer = fiber_self();
+	while (c->keeper) {
+		fiber_interrupt(c->keeper);
+		fiber_park();
+	}
+	if (!c->id || c->session_lost)
+		return;
+	groups = mem_must_alloc(sizeof(uint32_t) * GROUPS_MAX);
+	n = list_groups(c, c->used, groups);
+	c->cfg.timeout_ns = 2 * NS_PER_S; /* leaving: nobody waits longer for a dead cluster */
+	if (delete_record(c, c->id, 0) == 0)
+		(void)close_everywhere(c, c->id, groups, n, deadline); /* else it expires */
+	mem_free(groups);
+}

@@ -40,6 +40,12 @@
 #define FS_XATTR_SIZE_MAX   (64u * 1024u)
 #define ADDRESS_SIZE_MAX    256u /* "host:port", NUL included */
 
+/* ---- fibers ---- */
+/* Bytes of a fiber's stack: file system code keeps paths (4 KiB) and messages (0.5 KiB) on it, and
+ * sanitizers triple the frames. Only touched pages cost memory. */
+#define FIBER_STACK_SIZE    (128u * 1024u)
+#define FIBER_IDLE_MAX      256u /* ended fibers kept with their stacks, per scheduler */
+
 _Static_assert(COMMAND_SIZE_MAX > WRITE_SIZE_MAX + 256u * 1024u,
 	       "a full write with its keys and headers is one command");
 _Static_assert(ENTRY_SIZE_MAX >= 2 * COMMAND_SIZE_MAX, "an entry holds any command");

@@ -15,7 +15,7 @@ enum kv_frame {
 	/* one-way, node to node */
 	KV_NODE_HELLO = 1, /* first frame of a connection between nodes: who I am */
 	KV_PAXOS = 2,	   /* a paxos message (paxos_message_encode) */
-	KV_TXN = 3,	   /* to_group u64 | from_group u64 | bytes: for tsm_message of to_group */
+	KV_TXN = 3,	   /* kv/node_wire.h: bytes for tsm_message of a group's leader */
 
 	/* calls from clients, and between nodes */
 	KV_MAP = 16,	   /* no body -> kv_layout (kv/layout.h); ERR_NOT_READY before init */
@@ -41,6 +41,9 @@ struct kv_envelope {
 };
 void kv_envelope_encode(struct buf *out, int err, uint32_t leader, uint64_t map_version,
 			struct slice body);
+/* Only what stands before the body's bytes, for senders that have them elsewhere. */
+void kv_envelope_head(struct buf *out, int err, uint32_t leader, uint64_t map_version,
+		      size_t body_len);
 int kv_envelope_decode(struct slice in, struct kv_envelope *out); /* ERR_PROTO */
 
 struct kv_group_request { /* KV_EXEC, KV_READ, KV_ADMIN, ... */

@@ -14,9 +14,10 @@ struct loop;
 int loop_new(struct loop **out, struct msg *m);
 void loop_free(struct loop *l); /* everything on it must be closed; takes NULL */
 
-/* Runs until loop_stop(). Ready fibers run between events; loop_on_idle callbacks after them. */
+/* Runs until loop_stop(). A turn: events, due timers, ready fibers, loop_on_turn callbacks, then the
+ * sockets' writes. Must not be called from a fiber. */
 void loop_run(struct loop *l);
-void loop_stop(struct loop *l); /* same thread */
+void loop_stop(struct loop *l); /* same thread; the turn is finished first */
 
 struct env *loop_env(struct loop *l);
 struct fiber_sched *loop_fibers(struct loop *l);
@@ -34,7 +35,8 @@ int loop_async_new(struct loop *l, void (*fn)(void *ctx), void *ctx, struct loop
 void loop_async_send(struct loop_async *a); /* any thread */
 void loop_async_free(struct loop_async *a); /* loop thread; takes NULL */
 
-/* Calls fn while @fd is readable. The descriptor stays the caller's. */
+/* Calls fn while @fd is readable. The descriptor stays the caller's, and becomes non-blocking. When
+ * it reports an error (POLLERR), fn is called a last time: its read will fail. */
 struct loop_poll;
 int loop_poll_new(struct loop *l, int fd, void (*fn)(void *ctx), void *ctx, struct loop_poll **out);
 void loop_poll_free(struct loop_poll *p); /* takes NULL */

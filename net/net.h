@@ -19,6 +19,8 @@
 
 #define NET_PROTOCOL_VERSION 1
 #define NET_FLAG_REPLY	     1u /* answers the call with this id */
+#define NET_CALLS_MAX	     65536u /* in flight, per peer */
+#define NET_CONNS_MAX	     16384u /* open, per listener */
 
 struct net_conn; /* one established connection, either side */
 
@@ -30,6 +32,8 @@ struct net_frame {
 };
 
 struct net_handler {
+	/* Copied where it is given. on_open and on_close come in pairs. Any function of this header
+	 * may be called from any of these, also to close or free what calls. */
 	void *ctx;
 	void (*on_open)(void *ctx, struct net_conn *c);             /* may be NULL */
 	void (*on_frame)(void *ctx, struct net_conn *c, const struct net_frame *f);
@@ -42,7 +46,7 @@ struct net_handler {
 #define NET_SEND_QUEUE_MAX (64u * 1024u * 1024u)
 int net_send(struct net_conn *c, uint8_t type, uint16_t flags, uint64_t id,
 	     const struct slice *parts, unsigned n);
-void net_close(struct net_conn *c); /* on_close follows, later, with ERR_CLOSED */
+void net_close(struct net_conn *c); /* sends what it can; on_close follows, later, with ERR_CLOSED */
 void net_conn_set_user(struct net_conn *c, void *user);
 void *net_conn_user(const struct net_conn *c);
 const char *net_conn_remote(const struct net_conn *c); /* address text, for logs */
@@ -53,7 +57,8 @@ struct net_listener;
 int net_listen(struct loop *l, const char *address, const struct net_handler *h,
 	       struct net_listener **out, struct msg *m); /* ERR_ADDR_IN_USE, ERR_INVAL, ERR_IO */
 const char *net_listener_address(const struct net_listener *s); /* the real port, for port 0 */
-void net_listener_free(struct net_listener *s); /* closes its connections too; takes NULL */
+/* Closes its connections too, calling their on_close before it returns; takes NULL. */
+void net_listener_free(struct net_listener *s);
 
 /* Client side: a peer keeps one connection to an address, reconnecting with backoff and jitter
  * (10 ms doubling to 500 ms) while it lives. Sends without a connection: dropped with
@@ -61,13 +66,16 @@ void net_listener_free(struct net_listener *s); /* closes its connections too; t
 struct net_peer;
 int net_peer_new(struct loop *l, const char *address, const struct net_handler *h,
 		 struct net_peer **out);
-void net_peer_free(struct net_peer *p); /* calls in flight end with ERR_CLOSED; takes NULL */
+/* Calls in flight end with ERR_CLOSED, those not sent yet with ERR_UNREACHABLE; on_close of the
+ * connection is called before it returns; takes NULL. */
+void net_peer_free(struct net_peer *p);
 struct net_conn *net_peer_conn(struct net_peer *p); /* NULL while not connected */
 const char *net_peer_address(const struct net_peer *p);
 int net_peer_send(struct net_peer *p, uint8_t type, const struct slice *parts, unsigned n);
 
 /* A call: sends, parks the fiber until the reply, the deadline (env mono time), a broken
- * connection, or an interrupt. Waits for the connection to come up, within the deadline.
+ * connection, or an interrupt. Waits for the connection to come up, within the deadline; calls
+ * that waited are sent after on_open. @deadline_ns UINT64_MAX: none.
  * 0 with the reply's body in @reply (caller-owned buf, replaced); ERR_TIMEOUT, ERR_CLOSED (sent,
  * fate unknown), ERR_UNREACHABLE (surely not sent), ERR_INTERRUPTED, ERR_BUSY. */
 int net_call(struct net_peer *p, uint8_t type, const struct slice *parts, unsigned n,
@@ -82,7 +90,7 @@ void net_stats_get(struct net_stats *out);
 
 /* Encodes one frame into @out, and the incremental parser; pure, for tests and fuzzers.
  * net_frame_parse: > 0 bytes consumed with @f filled (body points into @in), 0 for "need more",
- * ERR_PROTO or ERR_WIRE_VERSION. */
+ * ERR_PROTO or ERR_WIRE_VERSION. Encoding a body that is too big marks @out failed. */
 void net_frame_encode(struct buf *out, uint8_t type, uint16_t flags, uint64_t id, struct slice body);
 long net_frame_parse(struct slice in, struct net_frame *f);
 

@@ -30,11 +30,8 @@ static size_t grown_cap(size_t cap, size_t need)
 {
 	if (cap < BUF_CAP_MIN)
 		cap = BUF_CAP_MIN;
-	while (cap < need) {
-		if (cap > SIZE_MAX / 2)
-			return need;
-		cap += cap / 2;
-	}
+	while (cap < need)
+		cap += cap / 2; /* does not wrap: need <= PTRDIFF_MAX */
 	return cap;
 }
 
@@ -45,7 +42,7 @@ int buf_reserve(struct buf *b, size_t more)
 
 	if (more <= b->cap - b->len)
 		return 0;
-	if (more > SIZE_MAX - b->len)
+	if (more > (size_t)PTRDIFF_MAX - b->len) /* no object is larger */
 		return ERR_NOMEM;
 	cap = grown_cap(b->cap, b->len + more);
 	data = mem_try_realloc(b->data, cap);

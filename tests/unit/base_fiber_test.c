@@ -520,7 +520,11 @@ static void a_wake_does_not_open_the_mutex(void)
 
 /* ---- many, deep, failing ---- */
 
+#if defined(__SANITIZE_THREAD__)
+#define MANY 500 /* TSan keeps megabytes for each */
+#else
 #define MANY 10000
+#endif
 
 static struct fiber *many[MANY];
 static unsigned long many_sum;

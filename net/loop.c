@@ -37,6 +37,7 @@ struct loop {
 	struct fiber_sched *fibers;
 	struct loop_turn *turns;
 	struct loop_turn **turns_end;
+	struct loop_turn *next_turn; /* while they run */
 	struct loop_ext *ext;
 	uint64_t random_state[4];
 };
@@ -137,6 +138,17 @@ static void fire_timers(struct loop *l)
 	l->firing_ns = 0;
 }
 
+static void run_turns(struct loop *l)
+{
+	l->next_turn = l->turns;
+	while (l->next_turn) {
+		struct loop_turn *t = l->next_turn;
+
+		l->next_turn = t->next; /* loop_off_turn() moves it on */
+		t->run(t);
+	}
+}
+
 /* After the poll. */
 static void on_check(uv_check_t *h)
 {
@@ -145,8 +157,7 @@ static void on_check(uv_check_t *h)
 	fire_timers(l);
 	fiber_sched_run(l->fibers);
 	l->kicked = false;
-	for (struct loop_turn *t = l->turns; t; t = t->next)
-		t->run(t);
+	run_turns(l);
 	if (l->ext)
 		l->ext->flush(l->ext);
 }
@@ -209,6 +220,21 @@ void loop_on_turn(struct loop *l, struct loop_turn *t)
 	*l->turns_end = t;
 	l->turns_end = &t->next;
 	loop__kick(l);
+}
+
+void loop_off_turn(struct loop *l, struct loop_turn *t)
+{
+	struct loop_turn **at = &l->turns;
+
+	while (*at && *at != t)
+		at = &(*at)->next;
+	if (!*at)
+		return;
+	*at = t->next;
+	if (l->turns_end == &t->next)
+		l->turns_end = at;
+	if (l->next_turn == t)
+		l->next_turn = t->next;
 }
 
 /* ---- life ---- */
@@ -314,6 +340,7 @@ void loop_free(struct loop *l)
 
 	if (!l)
 		return;
+	l->turns = NULL; /* their owners are gone, likely */
 	/* Let what was closed end, and the fibers that heard of it. */
 	loop__kick(l);
 	while ((l->kicked || is_closing_any(l)) && rounds++ < FREE_ROUNDS_MAX)

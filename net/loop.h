@@ -28,6 +28,7 @@ struct loop_turn {
 	struct loop_turn *next; /* the loop's */
 };
 void loop_on_turn(struct loop *l, struct loop_turn *t); /* stays registered till the loop ends */
+void loop_off_turn(struct loop *l, struct loop_turn *t); /* or till this; also from a callback */
 
 /* Wakes the loop from any thread; several sends may give one call. */
 struct loop_async;

@@ -1,0 +1,139 @@
+/* Linearizable reads: ready by lease or read index, executed behind the entry of their slot, the lease
+ * checked again before the answer. */
+#include "base/check.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "kv/replica_internal.h"
+
+static struct read *read_find(struct kv_replica *r, uint64_t token)
+{
+	struct read *q = NULL;
+
+	HASH_FIND(hh, r->reads, &token, sizeof(token), q);
+	return q;
+}
+
+static void read_end(struct kv_replica *r, struct read *q, int err, struct slice body)
+{
+	if (q->ready && !q->scheduled)
+		TAILQ_REMOVE(&r->blocked, q, blocked);
+	HASH_DEL(r->reads, q);
+	kv__reply(r, &q->caller, err, body);
+	mem_free(q);
+}
+
+static int ask_core(struct kv_replica *r, struct read *q, const struct kv_time *t)
+{
+	struct paxos_event ev = {.kind = PAXOS_EV_READ, .read_id = q->token};
+	struct paxos_update up;
+
+	q->ready = q->scheduled = false;
+	return kv__step(r, &ev, t, &up);
+}
+
+void kv_replica_read(struct kv_replica *r, const struct kv_caller *c, struct slice part,
+		     const struct kv_time *t)
+{
+	struct read *q = NULL;
+	uint64_t token;
+	int err = 0;
+
+	if (r->refused)
+		err = ERR_AMNESIA;
+	else if (!r->leading)
+		err = ERR_NOT_LEADER;
+	else if (part.len > COMMAND_SIZE_MAX)
+		err = ERR_TOO_BIG;
+	else if (HASH_COUNT(r->reads) >= KV_READS_MAX ||
+		 r->scheduled - r->applied > KV_APPLY_LAG_MAX)
+		err = ERR_BUSY;
+	else if (!(q = mem_try_alloc(sizeof(*q) + part.len)))
+		err = ERR_NOMEM;
+	if (err) {
+		kv__reply(r, c, err, (struct slice){0});
+		return;
+	}
+	memset(q, 0, sizeof(*q));
+	q->token = token = ++r->read_token;
+	q->caller = *c;
+	q->len = part.len;
+	if (part.len)
+		memcpy(q->part, part.p, part.len);
+	HASH_ADD(hh, r->reads, token, sizeof(q->token), q);
+	err = ask_core(r, q, t);
+	if (err && (q = read_find(r, token)) != NULL)
+		read_end(r, q, err, (struct slice){0});
+}
+
+static void schedule(struct kv_replica *r, struct read *q)
+{
+	struct kv_job *job = kv_job_new(KV_JOB_READ, r->apply);
+
+	q->scheduled = true;
+	job->token = q->token;
+	if (buf_set(&job->bytes, slice_of(q->part, q->len)) != 0) {
+		kv_job_free(job);
+		read_end(r, q, ERR_NOMEM, (struct slice){0});
+		return;
+	}
+	kv__schedule(r, job);
+}
+
+void kv__read_ready(struct kv_replica *r, const struct paxos_read_ready *ready)
+{
+	struct read *q = read_find(r, ready->read_id);
+
+	if (!q || q->ready)
+		return;
+	if (ready->err) {
+		read_end(r, q, ready->err, (struct slice){0});
+		return;
+	}
+	q->ready = true;
+	q->slot = ready->slot;
+	q->under_lease = ready->under_lease;
+	if (q->slot <= r->scheduled) { /* jobs run in order: behind that entry */
+		schedule(r, q);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&r->blocked, q, blocked);
+}
+
+void kv__read_scheduled(struct kv_replica *r)
+{
+	struct read *q, *next;
+
+	TAILQ_FOREACH_SAFE(q, &r->blocked, blocked, next) {
+		if (q->slot > r->scheduled)
+			continue;
+		TAILQ_REMOVE(&r->blocked, q, blocked);
+		schedule(r, q);
+	}
+}
+
+/* "The check comes after the read and before the answer" (DESIGN section 4, leases). */
+void kv__read_done(struct kv_replica *r, uint64_t token, struct slice body,
+		   const struct kv_time *t)
+{
+	struct read *q = read_find(r, token);
+	int err;
+
+	if (!q)
+		return; /* answered when leadership ended */
+	CHECK(q->scheduled);
+	if (!q->under_lease || paxos_lease_valid(r->paxos, t->mono_ns)) {
+		read_end(r, q, 0, body);
+		return;
+	}
+	err = ask_core(r, q, t);
+	if (err && (q = read_find(r, token)) != NULL)
+		read_end(r, q, err, (struct slice){0});
+}
+
+void kv__read_fail(struct kv_replica *r, int err)
+{
+	struct read *q, *next;
+
+	HASH_ITER(hh, r->reads, q, next)
+		read_end(r, q, err, (struct slice){0});
+}

@@ -23,8 +23,9 @@ is_installed() {
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
 }
 
-command -v dpkg-query >/dev/null && command -v apt-get >/dev/null ||
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
 	die "not a Debian system; install the counterparts of: ${packages[*]}"
+fi
 
 missing=()
 for package in "${packages[@]}"; do

@@ -5,8 +5,7 @@ cd "$(dirname "$0")/.."
 build=$1
 root=$PWD
 
-find "$build" -name '*.gcda' -not -path '*/tests/*' -print0 |
-	xargs -0 -n 1 -I{} sh -c 'gcov -n -r -s "$1" "$2" 2>/dev/null' _ "$root" {} |
+find "$build" -name '*.gcda' -not -path '*/tests/*' -exec gcov -n -r -s "$root" {} \; 2>/dev/null |
 	awk '
 	/^File / { file = $0; gsub(/^File .|.$/, "", file) }
 	/^Lines executed:/ && file ~ /\.c$/ {

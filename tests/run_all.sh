@@ -47,7 +47,6 @@ finish() {
 	done
 	echo "$passed passed, $failed failed"
 	[ "$failed" -eq 0 ] && [ ${#not_run[@]} -eq 0 ]
-	exit
 }
 
 if [ "$(id -u)" -ne 0 ]; then
@@ -59,8 +58,8 @@ make_part() {
 	"$MAKE" --no-print-directory -j"$JOBS" BUILD="$BUILD" JOBS="$JOBS" "$@"
 }
 
-part deps ./deps.sh || finish
-part build make_part all tests helpers || finish
+part deps ./deps.sh || { finish || exit 1; }
+part build make_part all tests helpers || { finish || exit 1; }
 part lint make_part lint || true
 part unit make_part test-unit || true
 part asan make_part asan || true

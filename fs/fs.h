@@ -36,6 +36,11 @@ struct fs_backend {
 	uint64_t session;	    /* client id, written into orphans' records; 0: none */
 };
 
+/* The real one (backend_kv.c). @c outlives the backend. */
+struct kv_client;
+void fs_backend_kv(struct fs_backend *b, struct kv_client *c, struct env *env,
+		   struct fiber_sched *fibers);
+
 struct fs_options {
 	bool read_only;
 	bool atime; /* default: relatime */

@@ -217,27 +217,6 @@ struct cli_job {
 	int exit_code;
 };
 
-static void backend_range(void *ctx, struct slice from, struct slice *end)
-{
-	kv_client_range(ctx, from, end);
-}
-
-static uint32_t backend_group_of(void *ctx, struct slice key)
-{
-	return kv_layout_group_of(kv_client_layout(ctx), key);
-}
-
-void cli_backend(struct fs_backend *b, struct kv_client *c, struct loop *l)
-{
-	*b = (struct fs_backend){.executor = kv_client_executor(c),
-				 .range = backend_range,
-				 .group_of = backend_group_of,
-				 .ctx = c,
-				 .env = loop_env(l),
-				 .fibers = loop_fibers(l),
-				 .session = kv_client_id(c)};
-}
-
 static int connect_client(struct cli_session *s, enum cli_need need)
 {
 	struct kv_client_config cfg = {.endpoints = s->endpoints,
@@ -261,7 +240,7 @@ static int connect_client(struct cli_session *s, enum cli_need need)
 				 s->endpoints, m.text[0] ? m.text : err_text(err));
 	if (need != CLI_FS)
 		return CLI_OK;
-	cli_backend(&s->backend, s->client, s->loop);
+	fs_backend_kv(&s->backend, s->client, loop_env(s->loop), loop_fibers(s->loop));
 	err = fs_open(&s->backend, &(struct fs_options){0}, &s->fs, &m);
 	if (err)
 		return cli_error(cli_exit_code(err), "open the file system: %s",

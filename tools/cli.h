@@ -76,9 +76,6 @@ enum cli_need { CLI_NO_CLIENT, CLI_CLIENT, CLI_FS };
 int cli_run(const struct cli_client_options *o, enum cli_need need,
 	    int (*fn)(struct cli_session *s, void *ctx), void *ctx);
 
-/* Fills a backend over a client; what cli_run and mounts use. */
-void cli_backend(struct fs_backend *b, struct kv_client *c, struct loop *l);
-
 /* Resolves each of a comma-separated list to numeric addresses. NULL with a message. Owned. */
 char *cli_resolve_list(const char *list, struct msg *m);
 

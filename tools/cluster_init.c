@@ -207,7 +207,7 @@ static int wait_and_format(struct init_run *r, struct loop *l, const char *endpo
 		txn_mini_release(&m);
 	}
 	if (!err) {
-		cli_backend(&b, c, l);
+		fs_backend_kv(&b, c, r->env, loop_fibers(l));
 		err = fs_format(&b);
 		if (err == ERR_EXISTS)
 			err = 0;

@@ -1,0 +1,25 @@
+/* The file system's backend over the routing client. */
+#include "fs/fs.h"
+#include "kv/kv.h"
+
+static void range(void *ctx, struct slice from, struct slice *end)
+{
+	kv_client_range(ctx, from, end);
+}
+
+static uint32_t group_of(void *ctx, struct slice key)
+{
+	return kv_layout_group_of(kv_client_layout(ctx), key);
+}
+
+void fs_backend_kv(struct fs_backend *b, struct kv_client *c, struct env *env,
+		   struct fiber_sched *fibers)
+{
+	*b = (struct fs_backend){.executor = kv_client_executor(c),
+				 .range = range,
+				 .group_of = group_of,
+				 .ctx = c,
+				 .env = env,
+				 .fibers = fibers,
+				 .session = kv_client_id(c)};
+}

@@ -1,0 +1,85 @@
+/* Shared inside mount/ only. */
+#ifndef PAXFS_MOUNT_MOUNT_INTERNAL_H
+#define PAXFS_MOUNT_MOUNT_INTERNAL_H
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+
+#include "base/list.h"
+#include "fs/fs.h"
+#include "kv/kv.h"
+#include "mount/mount.h"
+#include "net/loop.h"
+
+#define MOUNT_REQUESTS_PER_POLL 32u		/* then other events get their turn */
+#define MOUNT_SMALL_REQUEST	(16u * 1024u)	/* copied out of the large receive buffer */
+#define MOUNT_LARGE_BUFFERS	4u		/* kept for reuse */
+
+struct mount_inval; /* mount_inval.c: dropping the kernel's cached pages, from a thread of its own */
+struct mount_versions; /* mount_versions.c: what data versions the kernel's pages have */
+
+struct mount {
+	const struct mount_config *cfg;
+	bool handle_signals;
+	void (*ready)(void *ctx, struct mount *mt);
+	void *ready_ctx;
+
+	struct loop *loop;
+	struct kv_transport *transport;
+	struct kv_client *client;
+	struct fs_backend backend;
+	struct fs *fs;
+	struct fuse_session *session;
+	bool mounted, inited, stopping;
+	struct loop_poll *poll;
+	struct loop_async *stop_async;
+	struct loop_signal *signals[2];
+	struct mount_inval *inval;
+	struct mount_versions *versions;
+
+	TAILQ_HEAD(, mount_request) requests; /* in flight */
+	uint64_t request_count;
+	struct fiber *starter; /* waits for INIT */
+	struct fiber *drainer; /* waits for request_count == 0 */
+	char *large[MOUNT_LARGE_BUFFERS];
+	unsigned large_count;
+
+	int err; /* of the start or the session */
+	struct msg *msg;
+};
+
+/* One FUSE request: a fiber and the bytes it reads its arguments from. */
+struct mount_request {
+	struct mount *mount;
+	struct fiber *fiber;
+	struct fuse_buf buf; /* mem owned */
+	bool large;	     /* mem is one of the large buffers */
+	TAILQ_ENTRY(mount_request) link;
+};
+
+extern const struct fuse_lowlevel_ops mount__ops;
+void mount__ops_init(void *userdata, struct fuse_conn_info *conn);
+
+/* A positive errno for a code of base/err.h. */
+int mount__errno(int err);
+
+/* ---- mount_inval.c ---- */
+int mount__inval_new(struct mount *mt, struct mount_inval **out);
+void mount__inval_free(struct mount_inval *iv); /* joins the thread; takes NULL */
+/* From a fiber: returns when the kernel has dropped the pages (and attributes) of @ino. */
+void mount__inval_data(struct mount_inval *iv, fs_ino ino);
+
+/* ---- mount_versions.c ---- */
+struct mount_versions *mount__versions_new(void);
+void mount__versions_free(struct mount_versions *v);
+/* An answer is about to tell @version of a regular file: true when the kernel may hold pages of
+ * another version, which must be dropped before the answer. */
+bool mount__versions_note(struct mount_versions *v, fs_ino ino, uint64_t version);
+/* Around a write of this mount, which raises the version by one. */
+void mount__versions_write_begin(struct mount_versions *v, fs_ino ino);
+void mount__versions_write_end(struct mount_versions *v, fs_ino ino, bool done);
+/* At open: may the kernel keep what pages it has? */
+bool mount__versions_current(struct mount_versions *v, fs_ino ino, uint64_t version);
+void mount__versions_forget(struct mount_versions *v, fs_ino ino);
+
+#endif

@@ -1,0 +1,598 @@
+/* The FUSE operations. Each runs in the fiber of its request (mount_session.c) and replies exactly
+ * once. Kernel timeouts are 0: nothing is leased yet, so every answer is asked for again and two
+ * mounts always agree; the kernel's page cache is kept as long as the data version says so. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/logger.h"
+#include "base/mem.h"
+#include "mount/mount_internal.h"
+
+static struct mount *mount_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static void on_interrupt(fuse_req_t req, void *fiber)
+{
+	(void)req;
+	fiber_interrupt(fiber);
+}
+
+/* The beginning of every request that may wait: an INTERRUPT of it, come or to come, reaches this
+ * fiber. */
+static struct fs *fs_of(fuse_req_t req)
+{
+	fuse_req_interrupt_func(req, on_interrupt, fiber_self());
+	return mount_of(req)->fs;
+}
+
+static struct fs_cred cred_of(fuse_req_t req)
+{
+	const struct fuse_ctx *c = fuse_req_ctx(req);
+
+	/* the kernel has applied the umask already (FUSE_CAP_DONT_MASK is off) */
+	return (struct fs_cred){.uid = c->uid, .gid = c->gid, .umask = 0};
+}
+
+static void reply_err(fuse_req_t req, int err)
+{
+	static struct logger_limit limit;
+	int e = mount__errno(err);
+
+	if (e == EIO)
+		logger_write_limited(&limit, 5, LOG_ERROR_, "a request failed: %s", err_text(err));
+	fuse_reply_err(req, e);
+}
+
+static struct timespec timespec_of(uint64_t ns)
+{
+	return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
+}
+
+static uint64_t ns_of(struct timespec t)
+{
+	return t.tv_sec < 0 ? 0 : (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+static void stat_of(const struct fs_attr *a, struct stat *st)
+{
+	memset(st, 0, sizeof(*st));
+	st->st_ino = a->ino;
+	st->st_mode = a->mode;
+	st->st_nlink = a->nlink;
+	st->st_uid = a->uid;
+	st->st_gid = a->gid;
+	st->st_rdev = a->rdev;
+	st->st_size = (off_t)a->size;
+	st->st_blocks = (blkcnt_t)a->blocks;
+	st->st_blksize = WRITE_SIZE_MAX;
+	st->st_atim = timespec_of(a->atime_ns);
+	st->st_mtim = timespec_of(a->mtime_ns);
+	st->st_ctim = timespec_of(a->ctime_ns);
+}
+
+/* Before an answer tells attributes: pages of another version go. */
+static void settle_pages(struct mount *mt, const struct fs_attr *a)
+{
+	if (S_ISREG(a->mode) && mount__versions_note(mt->versions, a->ino, a->data_version))
+		mount__inval_data(mt->inval, a->ino);
+}
+
+static void entry_of(const struct fs_attr *a, struct fuse_entry_param *e)
+{
+	memset(e, 0, sizeof(*e));
+	e->ino = a->ino;
+	stat_of(a, &e->attr);
+}
+
+static void reply_entry(fuse_req_t req, int err, const struct fs_attr *a)
+{
+	struct fuse_entry_param e;
+
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	settle_pages(mount_of(req), a);
+	entry_of(a, &e);
+	fuse_reply_entry(req, &e);
+}
+
+static void reply_attr(fuse_req_t req, int err, const struct fs_attr *a)
+{
+	struct stat st;
+
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	settle_pages(mount_of(req), a);
+	stat_of(a, &st);
+	fuse_reply_attr(req, &st, 0);
+}
+
+/* ---- names and attributes ---- */
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fs_attr a;
+	int err = fs_lookup(fs_of(req), parent, slice_str(name), &a);
+
+	reply_entry(req, err, &a);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	(void)nlookup; /* the kernel gives an inode back with its whole count */
+	mount__versions_forget(mount_of(req)->versions, ino);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	for (size_t i = 0; i < count; i++)
+		mount__versions_forget(mount_of(req)->versions, forgets[i].ino);
+	fuse_reply_none(req);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs_attr a;
+
+	(void)fi;
+	reply_attr(req, fs_getattr(fs_of(req), ino, &a), &a);
+}
+
+static unsigned set_of(int to_set)
+{
+	static const struct {
+		int fuse;
+		unsigned fs;
+	} map[] = {
+		{FUSE_SET_ATTR_MODE, FS_SET_MODE},	     {FUSE_SET_ATTR_UID, FS_SET_UID},
+		{FUSE_SET_ATTR_GID, FS_SET_GID},	     {FUSE_SET_ATTR_SIZE, FS_SET_SIZE},
+		{FUSE_SET_ATTR_ATIME_NOW, FS_SET_ATIME_NOW}, {FUSE_SET_ATTR_MTIME_NOW, FS_SET_MTIME_NOW},
+		{FUSE_SET_ATTR_CTIME, FS_SET_CTIME},
+	};
+	unsigned set = 0;
+
+	for (size_t i = 0; i < sizeof(map) / sizeof(map[0]); i++)
+		set |= to_set & map[i].fuse ? map[i].fs : 0;
+	if ((to_set & FUSE_SET_ATTR_ATIME) && !(to_set & FUSE_SET_ATTR_ATIME_NOW))
+		set |= FS_SET_ATIME;
+	if ((to_set & FUSE_SET_ATTR_MTIME) && !(to_set & FUSE_SET_ATTR_MTIME_NOW))
+		set |= FS_SET_MTIME;
+	if (to_set & (FUSE_SET_ATTR_KILL_SUID | FUSE_SET_ATTR_KILL_SGID | FUSE_SET_ATTR_KILL_PRIV))
+		set |= FS_KILL_SUID;
+	return set;
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
+		       struct fuse_file_info *fi)
+{
+	struct fs_attr in = {.mode = st->st_mode,
+			     .uid = st->st_uid,
+			     .gid = st->st_gid,
+			     .size = (uint64_t)st->st_size,
+			     .atime_ns = ns_of(st->st_atim),
+			     .mtime_ns = ns_of(st->st_mtim),
+			     .ctime_ns = ns_of(st->st_ctim)};
+	struct fs_attr out;
+
+	(void)fi;
+	reply_attr(req, fs_setattr(fs_of(req), ino, set_of(to_set), &in, &out), &out);
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct buf target = BUF_INIT;
+	int err = fs_readlink(fs_of(req), ino, &target);
+
+	buf_add_u8(&target, 0);
+	if (!err && !buf_ok(&target))
+		err = ERR_NOMEM;
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_readlink(req, (const char *)target.data);
+	buf_release(&target);
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	struct fs_cred cred = cred_of(req);
+	struct fs_attr a;
+	int err = fs_mknod(fs_of(req), &cred, parent, slice_str(name), mode, rdev, &a);
+
+	reply_entry(req, err, &a);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct fs_cred cred = cred_of(req);
+	struct fs_attr a;
+	int err = fs_mkdir(fs_of(req), &cred, parent, slice_str(name), mode, &a);
+
+	reply_entry(req, err, &a);
+}
+
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	struct fs_cred cred = cred_of(req);
+	struct fs_attr a;
+	int err = fs_symlink(fs_of(req), &cred, parent, slice_str(name), slice_str(target), &a);
+
+	reply_entry(req, err, &a);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	struct fs_attr a;
+	int err = fs_link(fs_of(req), ino, parent, slice_str(name), &a);
+
+	reply_entry(req, err, &a);
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	reply_err(req, fs_unlink(fs_of(req), parent, slice_str(name)));
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	reply_err(req, fs_rmdir(fs_of(req), parent, slice_str(name)));
+}
+
+#define KERNEL_RENAME_NOREPLACE 1u
+#define KERNEL_RENAME_EXCHANGE	2u
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
+		      const char *new_name, unsigned flags)
+{
+	unsigned f = 0;
+
+	if (flags & ~(KERNEL_RENAME_NOREPLACE | KERNEL_RENAME_EXCHANGE)) {
+		reply_err(req, ERR_INVAL); /* WHITEOUT: what rename(2) says of file systems without */
+		return;
+	}
+	f |= flags & KERNEL_RENAME_NOREPLACE ? FS_RENAME_NOREPLACE : 0;
+	f |= flags & KERNEL_RENAME_EXCHANGE ? FS_RENAME_EXCHANGE : 0;
+	reply_err(req, fs_rename(fs_of(req), parent, slice_str(name), new_parent,
+				 slice_str(new_name), f));
+}
+
+/* ---- files ---- */
+
+static unsigned open_flags(int flags)
+{
+	unsigned f = 0;
+
+	switch (flags & O_ACCMODE) {
+	case O_RDONLY: f = FS_O_READ; break;
+	case O_WRONLY: f = FS_O_WRITE; break;
+	default: f = FS_O_READ | FS_O_WRITE; break;
+	}
+	f |= flags & O_APPEND ? FS_O_APPEND : 0;
+	f |= flags & O_TRUNC ? FS_O_TRUNC : 0;
+	f |= flags & O_EXCL ? FS_O_EXCL : 0;
+	return f;
+}
+
+static struct fs_file *file_of(const struct fuse_file_info *fi)
+{
+	return (struct fs_file *)(uintptr_t)fi->fh;
+}
+
+/* An appended record is cached by the kernel at the size that it believes in: direct I/O there. */
+static void set_caching(struct fuse_file_info *fi, bool pages_current)
+{
+	fi->direct_io = (fi->flags & (O_APPEND | O_DIRECT)) != 0;
+	fi->keep_cache = pages_current && !fi->direct_io;
+	fi->noflush = 0;
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		      struct fuse_file_info *fi)
+{
+	struct fs_cred cred = cred_of(req);
+	struct fuse_entry_param e;
+	struct fs_attr a;
+	struct fs_file *f;
+	int err = fs_create(fs_of(req), &cred, parent, slice_str(name), mode,
+			    open_flags(fi->flags), &a, &f);
+
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	settle_pages(mount_of(req), &a);
+	fi->fh = (uint64_t)(uintptr_t)f;
+	set_caching(fi, false);
+	entry_of(&a, &e);
+	if (fuse_reply_create(req, &e, fi) != 0)
+		fs_file_close(f); /* the caller is gone: nobody will release it */
+}
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct mount *mt = mount_of(req);
+	struct fs_attr a;
+	struct fs_file *f;
+	int err = fs_file_open(fs_of(req), ino, open_flags(fi->flags), &f);
+
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	/* the version that open found decides whether the pages may stay */
+	err = fs_getattr(mt->fs, ino, &a);
+	if (err) {
+		fs_file_close(f);
+		reply_err(req, err);
+		return;
+	}
+	fi->fh = (uint64_t)(uintptr_t)f;
+	set_caching(fi, mount__versions_current(mt->versions, ino, a.data_version));
+	if (!fi->keep_cache)
+		mount__versions_note(mt->versions, ino, a.data_version); /* the kernel drops them */
+	if (fuse_reply_open(req, fi) != 0)
+		fs_file_close(f);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		    struct fuse_file_info *fi)
+{
+	struct buf data = BUF_INIT;
+	int err;
+
+	(void)ino;
+	(void)fs_of(req);
+	err = fs_read(file_of(fi), (uint64_t)offset, size, &data);
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_buf(req, (const char *)data.data, data.len);
+	buf_release(&data);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t size, off_t offset,
+		     struct fuse_file_info *fi)
+{
+	struct mount *mt = mount_of(req);
+	uint64_t end;
+	int err;
+
+	(void)fs_of(req);
+	mount__versions_write_begin(mt->versions, ino);
+	err = fs_write(file_of(fi), (uint64_t)offset, slice_of(bytes, size), &end);
+	mount__versions_write_end(mt->versions, ino, !err);
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_write(req, size);
+}
+
+/* WRITE is answered after its transaction, so there is nothing left to flush. */
+static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	fuse_reply_err(req, 0);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	fs_file_close(file_of(fi));
+	fuse_reply_err(req, 0);
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)datasync;
+	(void)fs_of(req);
+	reply_err(req, fs_fsync(file_of(fi)));
+}
+
+/* ---- directories ---- */
+
+struct listing {
+	fuse_req_t req;
+	char *bytes; /* owned */
+	size_t len, size;
+	bool plus;
+};
+
+static bool add_entry(void *ctx, const struct fs_dirent *d)
+{
+	struct listing *l = ctx;
+	char name[FS_NAME_MAX + 1];
+	struct fuse_entry_param e = {.ino = 0};
+	size_t n;
+
+	CHECK(d->name.len <= FS_NAME_MAX);
+	memcpy(name, d->name.p, d->name.len);
+	name[d->name.len] = '\0';
+	e.attr.st_ino = d->ino;
+	e.attr.st_mode = (mode_t)d->type << 12;
+	if (l->plus && d->attr && name[0] != '.') /* ino 0: the kernel asks for it when it needs it */
+		entry_of(d->attr, &e);
+	n = l->plus ? fuse_add_direntry_plus(l->req, l->bytes + l->len, l->size - l->len, name, &e,
+					     (off_t)d->cookie)
+		    : fuse_add_direntry(l->req, l->bytes + l->len, l->size - l->len, name, &e.attr,
+					(off_t)d->cookie);
+	if (n > l->size - l->len)
+		return false;
+	l->len += n;
+	return true;
+}
+
+static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
+{
+	struct listing l = {.req = req, .size = size, .plus = plus};
+	int err;
+
+	l.bytes = mem_try_alloc(size);
+	err = l.bytes ? fs_readdir(fs_of(req), ino, (uint64_t)offset, plus, add_entry, &l)
+		      : ERR_NOMEM;
+	if (err)
+		reply_err(req, err);
+	else
+		fuse_reply_buf(req, l.bytes, l.len);
+	mem_free(l.bytes);
+}
+
+static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	fi->cache_readdir = 0;
+	fuse_reply_open(req, fi);
+}
+
+static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	fuse_reply_err(req, 0);
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+		       struct fuse_file_info *fi)
+{
+	(void)fi;
+	list(req, ino, size, offset, false);
+}
+
+static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
+			   struct fuse_file_info *fi)
+{
+	(void)fi;
+	list(req, ino, size, offset, true);
+}
+
+static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)datasync;
+	(void)fi;
+	fuse_reply_err(req, 0); /* every change of a directory is durable when it is answered */
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct fs_statfs s;
+	struct statvfs v;
+	int err = fs_statfs(fs_of(req), &s);
+
+	(void)ino;
+	if (err) {
+		reply_err(req, err);
+		return;
+	}
+	memset(&v, 0, sizeof(v));
+	v.f_bsize = v.f_frsize = s.block_size;
+	v.f_blocks = s.blocks;
+	v.f_bfree = v.f_bavail = s.blocks_free;
+	v.f_files = s.files;
+	v.f_ffree = v.f_favail = s.files_free;
+	v.f_namemax = FS_NAME_MAX;
+	fuse_reply_statfs(req, &v);
+}
+
+/* ---- xattrs ---- */
+
+/* The kernel asks for it before every write: answered from memory, always absent. */
+static bool is_capability(const char *name)
+{
+	return strcmp(name, "security.capability") == 0;
+}
+
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+			size_t size, int flags)
+{
+	unsigned f = 0;
+
+	if (is_capability(name)) {
+		reply_err(req, ERR_UNSUPPORTED);
+		return;
+	}
+	f |= flags & 1 ? FS_XATTR_CREATE : 0;	/* XATTR_CREATE */
+	f |= flags & 2 ? FS_XATTR_REPLACE : 0; /* XATTR_REPLACE */
+	reply_err(req, fs_setxattr(fs_of(req), ino, slice_str(name), slice_of(value, size), f));
+}
+
+static void reply_xattr(fuse_req_t req, int err, const struct buf *b, size_t size)
+{
+	if (!err && size != 0 && b->len > size)
+		err = ERR_RANGE;
+	if (err)
+		reply_err(req, err);
+	else if (size == 0)
+		fuse_reply_xattr(req, b->len);
+	else
+		fuse_reply_buf(req, (const char *)b->data, b->len);
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct buf value = BUF_INIT;
+
+	if (is_capability(name))
+		reply_err(req, ERR_NO_DATA);
+	else
+		reply_xattr(req, fs_getxattr(fs_of(req), ino, slice_str(name), &value), &value,
+			    size);
+	buf_release(&value);
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct buf names = BUF_INIT;
+
+	reply_xattr(req, fs_listxattr(fs_of(req), ino, &names), &names, size);
+	buf_release(&names);
+}
+
+static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	reply_err(req, fs_removexattr(fs_of(req), ino, slice_str(name)));
+}
+
+const struct fuse_lowlevel_ops mount__ops = {
+	.init = mount__ops_init,
+	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
+	.getattr = op_getattr,
+	.setattr = op_setattr,
+	.readlink = op_readlink,
+	.mknod = op_mknod,
+	.mkdir = op_mkdir,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
+	.symlink = op_symlink,
+	.rename = op_rename,
+	.link = op_link,
+	.create = op_create,
+	.open = op_open,
+	.read = op_read,
+	.write = op_write,
+	.flush = op_flush,
+	.release = op_release,
+	.fsync = op_fsync,
+	.opendir = op_opendir,
+	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
+	.releasedir = op_releasedir,
+	.fsyncdir = op_fsyncdir,
+	.statfs = op_statfs,
+	.setxattr = op_setxattr,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+	.removexattr = op_removexattr,
+};

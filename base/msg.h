@@ -1,4 +1,5 @@
-/* A message for people, in a fixed buffer, wrapped on the way up: "open log: segment 3: bad CRC". */
+/* A message for people, in a fixed buffer, wrapped on the way up:
+ * "open log: segment 3: bad CRC". */
 #ifndef PAXFS_BASE_MSG_H
 #define PAXFS_BASE_MSG_H
 

@@ -6,7 +6,7 @@ cd "${1:-$here/../..}"
 # shellcheck source=tests/lint/common.sh
 . "$here/common.sh"
 
-for folder in . "${CODE_FOLDERS[@]}" docs; do
+for folder in . "${CODE_FOLDERS[@]}"; do
 	[ -n "$(find "$folder" -maxdepth 2 -type f 2>/dev/null | head -1)" ] || continue
 	[ -s "$folder/README.md" ] || problem "$folder/README.md is missing"
 done

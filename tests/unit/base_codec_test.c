@@ -64,8 +64,8 @@ static uint64_t next_random(uint64_t *x)
 
 /* Both sides of every boundary between msgpack formats. */
 static const uint64_t edges[] = {
-	0, 1, 31, 32, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000,
-	0xffffffff, 0x100000000, 0x7fffffffffffffff, 0x8000000000000000, UINT64_MAX,
+	0, 1, 31, 32, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff,
+	0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffffffff, 0x8000000000000000, UINT64_MAX,
 };
 
 #define EDGES (sizeof(edges) / sizeof(edges[0]))

@@ -12,8 +12,8 @@ static crc_fn *const both[] = {crc32c, crc32c_software};
 static void rfc_3720_vectors(void)
 {
 	static const uint8_t read_command[48] = {
-		0x01, 0xc0, 0, 0, 0, 0,	   0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x14, 0, 0, 0, 0, 0, 0x04, 0,
-		0,    0,    0, 0x14, 0, 0, 0, 0x18, 0x28, 0, 0, 0, 0, 0, 0, 0, 0x02, 0, 0, 0, 0, 0, 0, 0,
+		[0] = 0x01,  [1] = 0xc0,  [16] = 0x14, [22] = 0x04,
+		[27] = 0x14, [31] = 0x18, [32] = 0x28, [40] = 0x02,
 	};
 	uint8_t p[32];
 

@@ -6,7 +6,7 @@
 /* ---- bytes ---- */
 #define KEY_SIZE_MAX        320u  /* place 2 + ino 8 + kind 1 + hash 8 + name 255, rounded up */
 #define VALUE_SIZE_MAX      (64u * 1024u + 64u)  /* an xattr value: 64 KiB, plus its header */
-#define BLOCK_SIZE          (32u * 1024u) /* file data per B key: PATCH rewrites at most this much */
+#define BLOCK_SIZE          (32u * 1024u) /* of file data per B key: the most a PATCH rewrites */
 #define WRITE_SIZE_MAX      (1024u * 1024u)       /* one FUSE request, one transaction */
 #define STRIPE_SIZE         (64ull * 1024 * 1024) /* file bytes that share a place */
 #define COMMAND_SIZE_MAX    (2u * 1024u * 1024u)  /* one txn command: a full write + its frame */

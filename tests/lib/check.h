@@ -9,8 +9,8 @@
  *     CHECK_MAIN(tests)
  *
  * `binary` runs all tests, `binary WORD...` those whose name contains a WORD, `binary -l` lists
- * them. The last line is `N passed, N failed`; the exit status is 0 only when at least one test ran and
- * none failed.
+ * them. The last line is `N passed, N failed`; the exit status is 0 only when at least one test
+ * ran and none failed.
  *
  * A failed check prints file, line, expression and values, and ends the test (its teardown runs).
  * On a fiber, or on a thread other than the one that runs the tests, it cannot end the test: it

@@ -355,7 +355,7 @@ static void values_above_the_limit_fail(void)
 
 static void types_we_do_not_use_fail_without_allocation(void)
 {
-	/* nil, never used, ext, float 32 and 64, fixext 1 to 16, str, array, map; then the fix types */
+	/* nil, unused, ext, float 32 and 64, fixext, str, array, map; then the fix types */
 	static const uint8_t foreign[] = {0xc0, 0xc1, 0xc7, 0xc8, 0xc9, 0xca, 0xcb, 0xd4,
 					  0xd5, 0xd6, 0xd7, 0xd8, 0xd9, 0xda, 0xdb, 0xdc,
 					  0xdd, 0xde, 0xdf, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf};

@@ -1,0 +1,50 @@
+#!/bin/bash
+# System tests: real processes, a real FUSE mount. run.sh [NAME...] runs tests/system/NAME.sh.
+# Ends in `N passed, N failed`; leaves nothing behind.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../.." && pwd)
+export PAXFS=${PAXFS:-$top/${BUILD:-build}/paxfs}
+
+cannot() {
+	echo "system tests: $*" >&2
+	echo "0 passed, 1 failed"
+	exit 1
+}
+[ -x "$PAXFS" ] || cannot "$PAXFS is not built: run make"
+[ "$(id -u)" -eq 0 ] || cannot "mounting needs root: run as root, or with sudo"
+[ -c /dev/fuse ] || cannot "there is no /dev/fuse: modprobe fuse, or give the container the device"
+for tool in sqlite3 git rsync setfattr getfattr gcc make; do
+	command -v "$tool" >/dev/null || cannot "$tool is missing: run ./deps.sh"
+done
+
+PROG=$(mktemp -d "${TMPDIR:-/tmp}/paxfs-prog.XXXXXX")
+export PROG
+trap 'rm -rf "$PROG"' EXIT
+trap 'exit 1' INT TERM
+for src in "$here"/prog/*.c; do
+	gcc -O2 -Wall -Wextra -D_GNU_SOURCE -o "$PROG/$(basename "$src" .c)" "$src" ||
+		cannot "cannot compile $src"
+done
+
+if [ $# -eq 0 ]; then
+	set -- cli tools rename two_mounts kill_nodes kill_mount catch_up bad_input embedded
+fi
+passed=0
+failed=0
+for name in "$@"; do
+	file=$here/$name.sh
+	[ -f "$file" ] || cannot "no such test: $name"
+	echo "$name"
+	out=$(bash "$file" 2>&1)
+	echo "$out" | sed '$d'
+	if [[ $(echo "$out" | tail -n 1) =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+		passed=$((passed + BASH_REMATCH[1]))
+		failed=$((failed + BASH_REMATCH[2]))
+	else
+		echo "  FAIL  $name ended without a verdict: $(echo "$out" | tail -n 1)"
+		failed=$((failed + 1))
+	fi
+done
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]

@@ -1,0 +1,44 @@
+#!/bin/bash
+# kill -9 of the mount in the middle of renames and cross-group transactions: the tree is consistent
+# afterwards and no lock stays.
+. "$(dirname "$0")/lib.sh"
+
+test_start() { store_up 3 4; }
+no_locks() {
+	"$PAXFS" status -o json | tr -d ' \n' | grep -q '"locks":[1-9]' && return 1
+	"$PAXFS" status -o json | tr -d ' \n' | grep -q '"prepared":[1-9]' && return 1
+	"$PAXFS" status
+}
+churn() { # until the mount dies: mkdir, create, rename across, remove
+	local i=0
+	while mkdir "$MNT/churn/$1.$i" && echo x >"$MNT/churn/$1.$i/f" &&
+		mv "$MNT/churn/$1.$i/f" "$MNT/target/$1.$i" && rmdir "$MNT/churn/$1.$i" &&
+		{ [ $((i % 3)) -ne 0 ] || rm "$MNT/target/$1.$i"; }; do
+		i=$((i + 1))
+		echo "$i" >"$T/progress.$1"
+	done
+}
+moved() { [ "$(cat "$T/progress.1" 2>/dev/null || echo 0)" -ge $((20 * round)) ]; }
+test_kill_in_the_middle_of_renames() {
+	EP=$(store_endpoints)
+	export PAXFS_ENDPOINTS=$EP
+	mkdir "$MNT/churn" "$MNT/target"
+	for round in 1 2 3 4 5; do
+		rm -f "$T"/progress.*
+		for w in 1 2 3 4; do churn "$round.$w" 2>/dev/null & done
+		until_true 20 grep -q '^20$' "$T/progress.$round.1"
+		kill -KILL "$(mount_pid)"
+		wait
+		umount "$MNT" 2>/dev/null || umount -l "$MNT"
+		until_true 20 no_locks
+		"$PAXFS" fsck --repair >"$T/fsck" || true
+		"$PAXFS" fsck || { cat "$T/fsck"; return 1; }
+		if grep -v -E 'orphan|reap|repaired$' "$T/fsck" | grep -q .; then
+			cat "$T/fsck"
+			die "fsck found more than orphans"
+		fi
+		"$PAXFS" local up --data "$T/data" --mount "$MNT" >/dev/null
+	done
+	ls -R "$MNT" >/dev/null
+}
+run_tests

@@ -1,0 +1,133 @@
+#!/bin/bash
+# kill -9 of nodes in the middle of everything: no error reaches a tool, nothing acknowledged is lost.
+. "$(dirname "$0")/lib.sh"
+
+test_start() { store_up 3 4; }
+prepare() {
+	EP=$(store_endpoints)
+	export PAXFS_ENDPOINTS=$EP
+}
+# while_killing COMMAND...: kills and restarts one node after the other until the command has ended;
+# its exit status. At least all three die once: the command must take long enough (checked).
+while_killing() {
+	local n=1 kills=0 rc=0 cmd
+	"$@" &
+	cmd=$!
+	while kill -0 $cmd 2>/dev/null; do
+		kill_node $n
+		kills=$((kills + 1))
+		restart_nodes
+		until_true 30 all_serving
+		n=$((n % 3 + 1))
+	done
+	wait $cmd || rc=$?
+	note "$kills nodes killed during: $1 ${2##*/}"
+	[ $kills -ge 3 ] || die "the command was too quick for three kills"
+	return $rc
+}
+
+test_writer_sees_no_error_and_only_short_pauses() {
+	prepare
+	mkdir "$MNT/w"
+	while_killing "$PROG/ackwriter" write "$MNT/w" "$T/acks" 12 >"$T/w.out" </dev/zero
+	note "$(cat "$T/w.out")"
+	"$PROG/ackwriter" check "$MNT/w" "$T/acks"
+}
+copy_all() {
+	for i in 1 2 3 4; do cp -a /usr/include/linux "$MNT/inc$i"; done
+}
+test_cp_a() {
+	prepare
+	while_killing copy_all
+	for i in 1 2 3 4; do diff -r /usr/include/linux "$MNT/inc$i"; done
+}
+sqlite_1000() {
+	sqlite3 "$MNT/db" <"$T/sql" >"$T/sql.out"
+}
+test_sqlite() {
+	prepare
+	{
+		echo 'create table t(id integer primary key, v text);'
+		for i in $(seq 1000); do echo "begin; insert into t(v) values('v$i'); commit;"; done
+		echo 'select count(*) from t; pragma integrity_check;'
+	} >"$T/sql"
+	while_killing sqlite_1000
+	[ "$(tr '\n' ' ' <"$T/sql.out")" = '1000 ok ' ]
+}
+git_work() {
+	for i in 1 2 3; do
+		git clone -q "$T/origin" "$MNT/clone$i"
+		echo more >>"$MNT/clone$i/f1"
+		git -C "$MNT/clone$i" -c user.name=t -c user.email=t@localhost commit -qam two
+		git -C "$MNT/clone$i" fsck --strict
+	done
+}
+test_git() {
+	prepare
+	mkdir "$T/origin"
+	git -C "$T/origin" init -q
+	for i in $(seq 300); do echo "file $i" >"$T/origin/f$i"; done
+	git -C "$T/origin" add -A
+	git -C "$T/origin" -c user.name=t -c user.email=t@localhost commit -qm one
+	while_killing git_work
+}
+move_back_and_forth() {
+	local i
+	for i in 1 2 3; do
+		"$PROG/renamewatch" move "$D1" "$D2" 300
+		"$PROG/renamewatch" move "$D2" "$D1" 300
+	done
+}
+test_renames_across_groups() {
+	prepare
+	two_groups "$MNT/ren"
+	for i in $(seq 0 299); do echo "$i" >"$D1/$i"; done
+	while_killing move_back_and_forth
+	for i in $(seq 0 299); do [ "$(cat "$D1/$i")" = "$i" ]; done
+	[ -z "$(ls "$D2")" ]
+}
+test_all_nodes_killed_at_once() {
+	prepare
+	mkdir "$MNT/all"
+	mkfifo "$T/hold"
+	"$PROG/ackwriter" write "$MNT/all" "$T/acks.all" 60 <"$T/hold" >"$T/all.out" &
+	w=$!
+	exec 6>"$T/hold"
+	until_true 20 grep -q '^200$' "$T/acks.all"
+	for round in 1 2 3; do
+		kill -KILL "$(node_pid 1)" "$(node_pid 2)" "$(node_pid 3)"
+		restart_nodes
+		until_true 30 all_serving
+		n=$(($(wc -l <"$T/acks.all") + 100))
+		until_true 30 grep -q "^$n\$" "$T/acks.all"
+	done
+	exec 6>&-
+	wait $w
+	note "all nodes killed three times: $(cat "$T/all.out")"
+	"$PROG/ackwriter" check "$MNT/all" "$T/acks.all"
+}
+test_stopped_leader() {
+	prepare
+	mkdir "$MNT/stop"
+	g=$(group_of "$MNT/stop")
+	n=$(leader_of "$g")
+	mkfifo "$T/hold2"
+	"$PROG/ackwriter" write "$MNT/stop" "$T/acks.stop" 60 <"$T/hold2" >"$T/stop.out" &
+	w=$!
+	exec 6>"$T/hold2"
+	until_true 20 grep -q '^50$' "$T/acks.stop"
+	kill_node "$n" STOP
+	k=$(($(wc -l <"$T/acks.stop") + 100))
+	until_true 30 grep -q "^$k\$" "$T/acks.stop"
+	kill_node "$n" CONT
+	exec 6>&-
+	wait $w
+	note "leader of group $g stopped: $(cat "$T/stop.out")"
+	"$PROG/ackwriter" check "$MNT/stop" "$T/acks.stop"
+}
+test_fsck_is_clean() {
+	prepare
+	until_true 30 all_serving
+	"$PAXFS" fsck
+}
+run_tests

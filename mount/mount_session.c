@@ -29,8 +29,8 @@ void mount__ops_init(void *userdata, struct fuse_conn_info *conn)
 	unsigned want = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_AUTO_INVAL_DATA |
 			FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS;
 
-	/* Explicit: writeback_cache would trust the kernel's file sizes over the store's; HANDLE_KILLPRIV
-	 * v1, splice and readdirplus (nothing is leased) stay off. */
+	/* Explicit: writeback_cache would trust the kernel's file sizes over the store's;
+	 * HANDLE_KILLPRIV v1, splice and readdirplus (nothing is leased) stay off. */
 	conn->want = conn->capable & want;
 	conn->max_write = WRITE_SIZE_MAX;
 	conn->max_readahead = WRITE_SIZE_MAX;

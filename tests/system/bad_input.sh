@@ -1,5 +1,6 @@
 #!/bin/bash
 # Bad input: one clear line each, a non-zero exit, nothing lost.
+# shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 test_start() {

@@ -1,5 +1,6 @@
 #!/bin/bash
 # A node that was down for 200,000 writes comes back and catches up by snapshot, while serving goes on.
+# shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 WRITES=${WRITES:-200000}
 

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Keys without a mount, what the commands print, exit codes.
+# shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 rc_of() { local rc=0; "$@" >/dev/null 2>&1 || rc=$?; echo $rc; }

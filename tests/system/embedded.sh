@@ -1,5 +1,6 @@
 #!/bin/bash
 # One process holds store and mount; the mount(8) conventions.
+# shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 test_one_process() {

@@ -1,6 +1,7 @@
 #!/bin/bash
 # kill -9 of the mount in the middle of renames and cross-group transactions: the tree is consistent
 # afterwards and no lock stays.
+# shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 test_start() { store_up 3 4; }

@@ -1,5 +1,6 @@
 #!/bin/bash
 # kill -9 of nodes in the middle of everything: no error reaches a tool, nothing acknowledged is lost.
+# shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 test_start() { store_up 3 4; }
@@ -94,7 +95,7 @@ test_all_nodes_killed_at_once() {
 	w=$!
 	exec 6>"$T/hold"
 	until_true 20 grep -q '^200$' "$T/acks.all"
-	for round in 1 2 3; do
+	for _ in 1 2 3; do
 		kill -KILL "$(node_pid 1)" "$(node_pid 2)" "$(node_pid 3)"
 		restart_nodes
 		until_true 30 all_serving

@@ -71,9 +71,9 @@ two_groups() {
 		g=$(group_of "$1/d$i")
 		if [ -z "$first" ]; then
 			first=$g
-			D1=$1/d$i
+			export D1=$1/d$i
 		elif [ "$g" != "$first" ]; then
-			D2=$1/d$i
+			export D2=$1/d$i
 			return 0
 		fi
 	done

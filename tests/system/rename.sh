@@ -1,5 +1,6 @@
 #!/bin/bash
 # mv between directories in different groups: never both names, never none.
+# shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 test_start() {

@@ -4,7 +4,9 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
-export PAXFS=${PAXFS:-$top/${BUILD:-build}/paxfs}
+BUILD=${BUILD:-build}
+case $BUILD in /*) ;; *) BUILD=$top/$BUILD ;; esac
+export PAXFS=${PAXFS:-$BUILD/paxfs}
 
 cannot() {
 	echo "system tests: $*" >&2
@@ -14,17 +16,13 @@ cannot() {
 [ -x "$PAXFS" ] || cannot "$PAXFS is not built: run make"
 [ "$(id -u)" -eq 0 ] || cannot "mounting needs root: run as root, or with sudo"
 [ -c /dev/fuse ] || cannot "there is no /dev/fuse: modprobe fuse, or give the container the device"
-for tool in sqlite3 git rsync setfattr getfattr gcc make; do
+for tool in sqlite3 git setfattr getfattr gcc make; do
 	command -v "$tool" >/dev/null || cannot "$tool is missing: run ./deps.sh"
 done
 
-PROG=$(mktemp -d "${TMPDIR:-/tmp}/paxfs-prog.XXXXXX")
-export PROG
-trap 'rm -rf "$PROG"' EXIT
-trap 'exit 1' INT TERM
-for src in "$here"/prog/*.c; do
-	gcc -O2 -Wall -Wextra -D_GNU_SOURCE -o "$PROG/$(basename "$src" .c)" "$src" ||
-		cannot "cannot compile $src"
+export PROG=$BUILD/tests/system
+for program in ackwriter renamewatch badframes; do
+	[ -x "$PROG/$program" ] || cannot "$PROG/$program is not built: run make helpers"
 done
 
 if [ $# -eq 0 ]; then

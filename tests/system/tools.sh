@@ -1,5 +1,6 @@
 #!/bin/bash
 # Ordinary tools on the mount.
+# shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 test_start() { store_up 3 4; }
@@ -47,6 +48,7 @@ test_build_a_c_project() {
 		for i in $(seq 20); do echo "s = f$i(s);"; done
 		echo 'return s == 210 ? 0 : 1; }'
 	} >"$MNT/proj/main.c"
+	# shellcheck disable=SC2016 # make expands it
 	printf 'OBJ := $(patsubst %%.c,%%.o,$(wildcard *.c))\nprog: $(OBJ)\n\tgcc -o $@ $^\n' >"$MNT/proj/Makefile"
 	make -s -j2 -C "$MNT/proj"
 	"$MNT/proj/prog"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # What one mount wrote and closed, the other reads at once.
+# shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 test_start() {

@@ -75,7 +75,7 @@ static void last_log_line(const char *path, char *out, size_t size)
 		return;
 	while (fgets(line, sizeof(line), f))
 		if (line[0] != '\n')
-			snprintf(out, size, "%s", line);
+			snprintf(out, size, "%.*s", (int)size - 1, line);
 	fclose(f);
 	out[strcspn(out, "\n")] = '\0';
 }

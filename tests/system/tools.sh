@@ -83,7 +83,7 @@ test_small_things() {
 	truncate -s 1 "$MNT/h1" && truncate -s 10 "$MNT/h1"
 	[ "$(od -An -c "$MNT/h1" | tr -d ' \n')" = 'x\0\0\0\0\0\0\0\0\0' ]
 	mkdir "$MNT/full" && touch "$MNT/full/f"
-	! rmdir "$MNT/full" 2>/dev/null
+	if rmdir "$MNT/full" 2>/dev/null; then die "removed a full directory"; fi
 	mkdir -p "$MNT/a/b/c" && ! mv "$MNT/a" "$MNT/a/b/c/" 2>/dev/null
 	exec 5<"$MNT/h2" && rm "$MNT/h1" "$MNT/h2" && [ "$(head -c 1 <&5)" = x ] && exec 5<&-
 	seq 1000 | xargs -P 4 -I{} sh -c "echo {} >>'$MNT/appended'"

@@ -1,6 +1,7 @@
 #include "net/loop.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/timerfd.h>
@@ -251,6 +252,23 @@ static int seed_random(struct loop *l, struct msg *m)
 	return 0;
 }
 
+static void ignore_signal(int signum)
+{
+	(void)signum;
+}
+
+/* A write to a connection that broke a moment ago must fail, not end the process. With a handler
+ * rather than SIG_IGN, so that programs started by this one get the default back. */
+static void catch_sigpipe(void)
+{
+	struct sigaction now;
+	struct sigaction ours = {.sa_handler = ignore_signal, .sa_flags = SA_RESTART};
+
+	CHECK(sigaction(SIGPIPE, NULL, &now) == 0);
+	if (!(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_DFL)
+		CHECK(sigaction(SIGPIPE, &ours, NULL) == 0);
+}
+
 static void start_handles(struct loop *l)
 {
 	CHECK(uv_prepare_init(&l->uv, &l->prepare) == 0);
@@ -271,6 +289,7 @@ int loop_new(struct loop **out, struct msg *m)
 
 	if (err)
 		goto out_free;
+	catch_sigpipe();
 	l->turns_end = &l->turns;
 	l->timer_armed_ns = NOT_ARMED;
 	env_setup(l);

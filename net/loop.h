@@ -11,6 +11,7 @@
 
 struct loop;
 
+/* Where SIGPIPE still has its default action, it gets a handler that does nothing. */
 int loop_new(struct loop **out, struct msg *m);
 void loop_free(struct loop *l); /* everything on it must be closed; takes NULL */
 

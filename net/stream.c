@@ -11,9 +11,10 @@
 #include "base/mem.h"
 #include "net/net_stats.h"
 
-#define USER_TIMEOUT_MS 5000u /* sent bytes not acknowledged for so long: the connection is dead   \
-			       */
-#define KEEPALIVE_S 5u	      /* silence after which TCP probes */
+#define USER_TIMEOUT_MS                                                                            \
+	5000u	       /* sent bytes not acknowledged for so long: the connection is dead          \
+			*/
+#define KEEPALIVE_S 5u /* silence after which TCP probes */
 
 union handle {
 	uv_handle_t any;

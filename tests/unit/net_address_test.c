@@ -13,7 +13,7 @@
 #include "tests/lib/net_fixture.h"
 
 static char dir[64];
-static char path[96];	 /* of a socket in dir */
+static char path[96];	  /* of a socket in dir */
 static char unix_at[128]; /* its address */
 
 static void setup(void)
@@ -55,11 +55,28 @@ static void good_addresses_keep_their_text(void)
 static void bad_addresses_are_refused_with_their_text(void)
 {
 	static const char *const bad[] = {
-		"",	      ":",	       "127.0.0.1",	 "127.0.0.1:",	"127.0.0.1:65536",
-		":7000",      "127.0.0.1:-1",  "127.0.0.1:+1",	 "127.0.0.1: 1", "127.0.0.1:1x",
-		"::1:80",     "[::1]",	       "[::1:80",	 "[]:80",	 "[127.0.0.1]:80",
-		"1.2.3:80",   "1.2.3.4.5:80",  "host:80",	 "unix:",	 "unix:relative",
-		"UNIX:/path", "127.0.0.1:99999999999",
+		"",
+		":",
+		"127.0.0.1",
+		"127.0.0.1:",
+		"127.0.0.1:65536",
+		":7000",
+		"127.0.0.1:-1",
+		"127.0.0.1:+1",
+		"127.0.0.1: 1",
+		"127.0.0.1:1x",
+		"::1:80",
+		"[::1]",
+		"[::1:80",
+		"[]:80",
+		"[127.0.0.1]:80",
+		"1.2.3:80",
+		"1.2.3.4.5:80",
+		"host:80",
+		"unix:",
+		"unix:relative",
+		"UNIX:/path",
+		"127.0.0.1:99999999999",
 	};
 	struct address a = {.is_unix = true};
 
@@ -247,6 +264,45 @@ static void calls_go_over_unix_sockets(void)
 	CHECK_STR_EQ(fix.address, unix_at);
 }
 
+static int raw;
+
+static void vanish_and_send(void *arg)
+{
+	struct slice body = slice_str("too late");
+
+	(void)arg;
+	close(raw);
+	CHECK_OK(net_send(fix.server_conn, 1, 0, 0, &body, 1));
+}
+
+static bool has_opened(void *ctx)
+{
+	(void)ctx;
+	return fix.opened == 1;
+}
+
+static bool has_closed(void *ctx)
+{
+	(void)ctx;
+	return fix.closed == 1;
+}
+
+/* The write at the end of that turn meets EPIPE, and would raise SIGPIPE. */
+static void a_write_to_a_broken_connection_closes_it(void)
+{
+	struct address a;
+
+	net_fix_stop_server();
+	net_fix_serve(unix_at);
+	CHECK_OK(address_parse(unix_at, &a, NULL));
+	raw = socket(AF_UNIX, SOCK_STREAM, 0);
+	CHECK_INT_EQ(connect(raw, &a.sock.any, sizeof(a.sock.un)), 0);
+	net_fix_run_until(has_opened, NULL);
+	net_fix_start(vanish_and_send, NULL);
+	net_fix_run_until(has_closed, NULL);
+	CHECK_ERR(fix.close_err, ERR_CLOSED);
+}
+
 static bool has_ipv6(void)
 {
 	int fd = socket(AF_INET6, SOCK_STREAM, 0);
@@ -294,6 +350,7 @@ static const struct check_test tests[] = {
 	TEST(a_file_that_is_no_socket_is_left_alone),
 	TEST(a_missing_directory_is_an_error),
 	TEST(calls_go_over_unix_sockets),
+	TEST(a_write_to_a_broken_connection_closes_it),
 	TEST(calls_go_over_ipv6),
 	TEST(a_peer_refuses_bad_addresses),
 };

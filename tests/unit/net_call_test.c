@@ -1,10 +1,14 @@
 /* Calls over real sockets. */
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/limits.h"
+#include "base/mem.h"
 #include "net/net_peer.h"
 #include "tests/lib/check.h"
 #include "tests/lib/net_fixture.h"
@@ -173,8 +177,8 @@ static uint8_t *random_body(size_t n)
 static void bodies_of_many_sizes_come_back_whole(void)
 {
 	static const size_t sizes[] = {
-		1,	65515,	    65516,	65517,	     65536,	    131072,
-		1 << 20, (1 << 20) + 1, 5 << 20, FRAME_SIZE_MAX - 12,
+		1,	65515,	 65516,		65517,	 65536,
+		131072, 1 << 20, (1 << 20) + 1, 5 << 20, FRAME_SIZE_MAX - 12,
 	};
 	const unsigned n = sizeof(sizes) / sizeof(sizes[0]);
 	struct job j[sizeof(sizes) / sizeof(sizes[0])] = {0};
@@ -424,6 +428,81 @@ static void freeing_a_peer_ends_its_calls(void)
 	CHECK_ERR(unsent.err, ERR_UNREACHABLE);
 }
 
+/* A listener whose queue is full leaves connects unanswered, as a host that is gone does. */
+struct hanging {
+	int listener;
+	int fill;
+	struct sockaddr_in at;
+};
+
+static void hanging_start(struct hanging *h)
+{
+	socklen_t len = sizeof(h->at);
+
+	h->at = (struct sockaddr_in){.sin_family = AF_INET};
+	h->at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	h->listener = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK_INT_EQ(bind(h->listener, (struct sockaddr *)&h->at, sizeof(h->at)), 0);
+	CHECK_INT_EQ(listen(h->listener, 0), 0);
+	CHECK_INT_EQ(getsockname(h->listener, (struct sockaddr *)&h->at, &len), 0);
+	h->fill = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK_INT_EQ(connect(h->fill, (struct sockaddr *)&h->at, sizeof(h->at)), 0);
+	snprintf(fix.address, sizeof(fix.address), "127.0.0.1:%u", ntohs(h->at.sin_port));
+}
+
+static bool peer_is_up(void *ctx)
+{
+	(void)ctx;
+	return net_peer_conn(peer) != NULL;
+}
+
+static void a_connect_that_hangs_is_tried_anew(void)
+{
+	struct hanging h;
+	uint64_t before;
+	int fd;
+
+	hanging_start(&h);
+	net_peer_free(peer);
+	peer = net_fix_peer();
+	before = net_fix_now();
+	CHECK_ERR(call(FIX_ECHO, 200), ERR_UNREACHABLE);
+	CHECK_NOT_NULL(peer->connecting);
+	fd = accept(h.listener, NULL, NULL); /* makes room */
+	CHECK_TRUE(fd >= 0);
+	net_fix_run_until(peer_is_up, NULL);
+	CHECK_TRUE(net_fix_now() - before < 10 * NS_PER_S);
+	close(fd);
+	close(h.fill);
+	close(h.listener);
+}
+
+/* Every allocation of a call that can fail does, in turn; the next call finds all in order. */
+static void any_allocation_may_fail(void)
+{
+	uint8_t *body = random_body(400000);
+	unsigned failed = 0, n = 0;
+	struct job j;
+
+	do {
+		/* Larger each time than what the pool kept. */
+		j = (struct job){.body = slice_of(body, 300000 + n * 1000)};
+		CHECK_OK(call(FIX_ECHO, 30000));
+		start(&j, FIX_ECHO, 2000);
+		mem_fail_nth(++n);
+		net_fix_run_fibers();
+		mem_fail_nth(0);
+		if (j.err)
+			failed++;
+		CHECK_TRUE(j.err == 0 || j.err == ERR_NOMEM || j.err == ERR_CLOSED ||
+			   j.err == ERR_TIMEOUT);
+		buf_release(&j.reply);
+	} while (n < 12);
+	CHECK_TRUE(failed >= 3); /* sending, receiving, answering */
+	CHECK_OK(j.err);	 /* and the last had nothing left to fail */
+	free(body);
+}
+
 static void calls_in_flight_are_bounded(void)
 {
 	unsigned real;
@@ -461,6 +540,8 @@ static const struct check_test tests[] = {
 	TEST(a_server_that_drops_all_is_not_asked_in_a_tight_loop),
 	TEST(a_server_freed_by_a_frame_closes_all),
 	TEST(freeing_a_peer_ends_its_calls),
+	TEST(a_connect_that_hangs_is_tried_anew),
+	TEST(any_allocation_may_fail),
 	TEST(calls_in_flight_are_bounded),
 };
 CHECK_MAIN(tests)

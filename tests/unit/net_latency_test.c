@@ -103,8 +103,8 @@ static void measure(unsigned fibers, size_t body_len, unsigned calls)
 	CHECK_INT_EQ(answered, calls);
 	qsort(times_ns, answered, sizeof(times_ns[0]), compare);
 	printf("    %3u fibers, %7zu bytes: p50 %6.1f us, p99 %6.1f us, %.0f calls/s\n", fibers,
-	       body_len, (double)times_ns[calls / 2] / 1000, (double)times_ns[calls * 99 / 100] / 1000,
-	       calls / ((double)spent / NS_PER_S));
+	       body_len, (double)times_ns[calls / 2] / 1000,
+	       (double)times_ns[calls * 99 / 100] / 1000, calls / ((double)spent / NS_PER_S));
 }
 
 static void one_call_after_the_other(void)

@@ -41,6 +41,7 @@ struct paxos_entry {
 	paxos_ballot ballot; /* at which it was accepted */
 	uint64_t slot;	     /* 1, 2, ... */
 	uint64_t clock_ns;   /* the proposing leader's wall clock; apply uses no other clock */
+	uint64_t chosen;     /* its chosen index then: a hint for restarts */
 	size_t len;
 	uint8_t data[];
 };
@@ -95,7 +96,8 @@ enum paxos_message_type {
 	PAXOS_PREPARE,	/* b, from slot; token: hand-over ballot that waives the lease promise */
 	PAXOS_PROMISE,	/* a page of accepted entries from `first` on; log start; chosen index */
 	PAXOS_ACCEPT,	/* b, entries (consecutive from `first`), commit index; none = heartbeat */
-	PAXOS_ACCEPTED, /* b, `last`: all slots <= last accepted at b AND on disk, or known chosen */
+	PAXOS_ACCEPTED, /* b, `last`: all slots <= last accepted at b AND on disk, or known chosen;
+			   `first`: the next slot that it lacks in memory */
 	PAXOS_REJECT,	/* promised a higher ballot */
 	PAXOS_LEARN_REQUEST, /* send me chosen entries from `first` on */
 	PAXOS_LEARN,	     /* chosen entries, or log start when they are truncated */
@@ -112,11 +114,13 @@ struct paxos_message {
 	paxos_ballot token;
 	uint64_t first, last;  /* slots, see the type */
 	uint64_t commit;       /* sender's chosen index */
+	uint64_t applied;      /* ACCEPTED: sender's applied index */
 	uint64_t log_start;    /* sender's first slot still in its log */
 	uint64_t send_ns;      /* sender's mono clock; echoed in the acknowledgement as echo_ns */
 	uint64_t echo_ns;
 	uint64_t round;        /* heartbeat round, echoed; for read index */
-	uint64_t page;
+	uint64_t span_ns;      /* ACCEPTED: lease promised; REJECT, PREVOTE_REPLY: ask again after */
+	uint64_t page;         /* PROMISE: the `first` of the PREPARE that it answers */
 	bool more;	       /* PROMISE, LEARN: pages follow */
 	bool ok;	       /* PREVOTE_REPLY */
 	uint32_t count;
@@ -238,7 +242,8 @@ struct paxos_status {
 	paxos_ballot ballot; /* highest seen or promised */
 	uint64_t commit, applied, last, log_start, epoch;
 	uint64_t lease_until_ns;
-	uint64_t window_slots, window_bytes;
+	uint64_t window_slots, window_bytes; /* proposed, not chosen */
+	uint64_t dropped;	     /* messages that made no sense, or of another epoch */
 	uint32_t member_count;
 	struct paxos_member_status members[GROUP_REPLICAS_MAX];
 };

@@ -20,6 +20,11 @@ struct kv_node_config {
 	uint64_t memory_bytes;	/* engine budget; 0 = default */
 	uint64_t log_bytes;	/* log budget; 0 = default */
 	bool leases;		/* default true in kv_node_config_default */
+
+	/* For tests of what takes long otherwise; 0 = default. */
+	uint64_t flush_bytes;	/* unflushed in the engine: flush */
+	uint64_t retain_bytes;	/* log kept for a lagging replica, per group */
+	uint32_t segment_bytes; /* of the log's files */
 };
 void kv_node_config_default(struct kv_node_config *c);
 
@@ -34,6 +39,6 @@ const char *kv_node_address(const struct kv_node *n);
 /* Clean stop: hands leaderships over (at most @hand_over_ns), flushes, closes. @done is called on
  * the loop when all is closed; then kv_node_free. */
 void kv_node_stop(struct kv_node *n, uint64_t hand_over_ns, void (*done)(void *ctx), void *ctx);
-void kv_node_free(struct kv_node *n); /* takes NULL */
+void kv_node_free(struct kv_node *n); /* after done; takes NULL */
 
 #endif

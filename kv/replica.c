@@ -245,7 +245,7 @@ void kv_replica_message(struct kv_replica *r, const struct paxos_message *m,
 	step(r, &ev, t);
 }
 
-void kv_replica_synced(struct kv_replica *r, uint64_t batch, const struct kv_time *t)
+bool kv_replica_synced(struct kv_replica *r, uint64_t batch, const struct kv_time *t)
 {
 	struct paxos_event ev = {.kind = PAXOS_EV_PERSISTED};
 	bool any = false;
@@ -256,6 +256,7 @@ void kv_replica_synced(struct kv_replica *r, uint64_t batch, const struct kv_tim
 	}
 	if (any)
 		step(r, &ev, t);
+	return any;
 }
 
 void kv_replica_tick(struct kv_replica *r, const struct kv_time *t)

@@ -74,7 +74,8 @@ int kv_replica_start(struct kv_replica *r, const struct kv_time *t);
 
 void kv_replica_message(struct kv_replica *r, const struct paxos_message *m,
 			const struct kv_time *t);
-void kv_replica_synced(struct kv_replica *r, uint64_t batch, const struct kv_time *t);
+bool kv_replica_synced(struct kv_replica *r, uint64_t batch,
+		       const struct kv_time *t); /* true: it had waited for that */
 void kv_replica_tick(struct kv_replica *r, const struct kv_time *t); /* paxos and tsm deadlines */
 void kv_replica_peer(struct kv_replica *r, uint32_t node, bool up, const struct kv_time *t);
 void kv_replica_durable(struct kv_replica *r, uint64_t slot, const struct kv_time *t);

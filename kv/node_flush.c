@@ -1,0 +1,186 @@
+/* When the engine is flushed: the log can be cut only behind what the engine has on disk. One flush at
+ * a time, on the background thread. */
+#include "base/err.h"
+#include "base/logger.h"
+#include "base/mem.h"
+#include "kv/node_internal.h"
+
+#define LOOK_NS (1 * NS_PER_S) /* while anything is unflushed */
+
+struct flush_wait {
+	STAILQ_ENTRY(flush_wait) link;
+	struct kv_caller caller;
+};
+
+struct flush_job {
+	struct kv_work work;
+	struct kv_node *node;
+	bool engine;	  /* flush it */
+	struct buf peers; /* write it, if not empty */
+	int err;
+	struct msg m;
+	uint64_t took_ns;
+};
+
+static void run(struct kv_work *w)
+{
+	struct flush_job *job = container_of(w, struct flush_job, work);
+	uint64_t begin = env_mono_ns(job->node->env);
+
+	if (job->engine && engine_flush(job->node->engine) != 0)
+		logger_die("flush of the engine in %s failed", job->node->dir.path);
+	if (job->peers.len)
+		job->err = datadir_write(&job->node->dir, "peers", buf_slice(&job->peers), &job->m);
+	job->took_ns = env_mono_ns(job->node->env) - begin;
+}
+
+/* The log may now be cut. */
+static void tell_durable(struct kv_node *n)
+{
+	struct kv_time t = kv__now(n);
+
+	for (uint32_t i = 0; i < n->group_count; i++) {
+		struct node_group *g = n->list[i];
+
+		kv_replica_durable(g->replica, engine_durable(kv_apply_engine(g->apply)), &t);
+		kv__touch(g);
+	}
+}
+
+static void answer_waits(struct kv_node *n)
+{
+	struct flush_wait *w;
+
+	while ((w = STAILQ_FIRST(&n->flush_waits)) != NULL) {
+		STAILQ_REMOVE_HEAD(&n->flush_waits, link);
+		kv__answer(n, &w->caller, 0, 0, (struct slice){0});
+		mem_free(w);
+	}
+}
+
+static void start(struct kv_node *n, bool engine);
+
+static void done(struct kv_work *w)
+{
+	struct flush_job *job = container_of(w, struct flush_job, work);
+	struct kv_node *n = job->node;
+
+	n->flushing = false;
+	if (job->err)
+		log_warn("%s", job->m.text);
+	if (job->engine) {
+		tell_durable(n);
+		answer_waits(n);
+		if (job->took_ns > NS_PER_S)
+			log_info("flush of the engine took %llu ms",
+				 (unsigned long long)(job->took_ns / NS_PER_MS));
+	}
+	buf_release(&job->peers);
+	mem_free(job);
+	if (n->closed)
+		return;
+	if (n->flush_again || !STAILQ_EMPTY(&n->flush_next))
+		start(n, true);
+	else if (n->peers_dirty)
+		start(n, false);
+}
+
+/* What the other nodes acknowledged goes to disk with every flush. */
+static void start(struct kv_node *n, bool engine)
+{
+	struct flush_job *job;
+
+	if (n->flushing) {
+		n->flush_again |= engine;
+		return;
+	}
+	job = mem_must_alloc(sizeof(*job));
+	job->node = n;
+	job->engine = engine;
+	job->work.run = run;
+	job->work.done = done;
+	if (n->has_layout)
+		kv__peers_encode(n, &job->peers);
+	if (!buf_ok(&job->peers))
+		buf_release(&job->peers);
+	n->flushing = true;
+	n->peers_dirty = false;
+	if (engine) {
+		n->flush_again = false;
+		n->appended_bytes = 0;
+		STAILQ_CONCAT(&n->flush_waits, &n->flush_next);
+	}
+	kv_worker_push(n->back, &job->work);
+}
+
+static bool log_is_long(struct kv_node *n)
+{
+	struct wal_stats s;
+
+	wal_stats_get(n->wal, &s);
+	return s.bytes_live > n->cfg.log_bytes / 4;
+}
+
+static void on_timer(struct env_timer *t)
+{
+	struct kv_node *n = container_of(t, struct kv_node, flush_timer);
+	uint64_t now = env_mono_ns(n->env), unflushed = engine_unflushed_bytes(n->engine);
+
+	if (unflushed == 0)
+		return;
+	if (unflushed >= n->cfg.flush_bytes || now - n->last_entry_ns >= KV_FLUSH_QUIET_NS ||
+	    log_is_long(n))
+		start(n, true);
+	env_timer_set(n->env, t, now + LOOK_NS);
+}
+
+void kv__flush_note_entry(struct kv_node *n)
+{
+	n->last_entry_ns = env_mono_ns(n->env);
+	if (n->closed)
+		return;
+	if (!n->flush_timer.armed)
+		env_timer_set(n->env, &n->flush_timer, n->last_entry_ns + LOOK_NS);
+	if (!n->flushing && engine_unflushed_bytes(n->engine) >= n->cfg.flush_bytes)
+		start(n, true);
+}
+
+/* The log grows faster than the timer looks: every so many bytes is soon enough. */
+void kv__flush_note_append(struct kv_node *n, size_t bytes)
+{
+	n->appended_bytes += bytes;
+	if (n->appended_bytes < n->cfg.log_bytes / 16 || n->flushing)
+		return;
+	n->appended_bytes = 0;
+	if (log_is_long(n))
+		start(n, true);
+}
+
+void kv__flush_request(struct kv_node *n, const struct kv_caller *c)
+{
+	struct flush_wait *w = mem_must_alloc(sizeof(*w));
+
+	w->caller = *c;
+	STAILQ_INSERT_TAIL(&n->flush_next, w, link);
+	start(n, true);
+}
+
+void kv__flush_peers(struct kv_node *n)
+{
+	n->peers_dirty = true;
+	start(n, false);
+}
+
+void kv__flush_init(struct kv_node *n)
+{
+	STAILQ_INIT(&n->flush_waits);
+	STAILQ_INIT(&n->flush_next);
+	n->flush_timer.fire = on_timer;
+}
+
+void kv__flush_free(struct kv_node *n)
+{
+	env_timer_cancel(n->env, &n->flush_timer);
+	STAILQ_CONCAT(&n->flush_waits, &n->flush_next);
+	answer_waits(n);
+}

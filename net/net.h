@@ -77,7 +77,8 @@ int net_peer_send(struct net_peer *p, uint8_t type, const struct slice *parts, u
  * connection, or an interrupt. Waits for the connection to come up, within the deadline; calls
  * that waited are sent after on_open. @deadline_ns UINT64_MAX: none.
  * 0 with the reply's body in @reply (caller-owned buf, replaced); ERR_TIMEOUT, ERR_CLOSED (sent,
- * fate unknown), ERR_UNREACHABLE (surely not sent), ERR_INTERRUPTED, ERR_BUSY. */
+ * fate unknown), ERR_UNREACHABLE (surely not sent), ERR_INTERRUPTED, ERR_BUSY, ERR_TOO_BIG,
+ * ERR_NOMEM. */
 int net_call(struct net_peer *p, uint8_t type, const struct slice *parts, unsigned n,
 	     uint64_t deadline_ns, struct buf *reply);
 

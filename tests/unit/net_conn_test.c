@@ -1,8 +1,10 @@
 /* Connections: bad input, limits, and closing from every callback. */
 #include <linux/tcp.h> /* its tcp_info has more than netinet's */
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -257,6 +259,76 @@ static void promised_bytes_that_do_not_come_block_nobody(void)
 	for (unsigned i = 0; i < 50; i++)
 		close(fds[i]);
 	run_until_closed(50);
+	net_peer_free(p);
+}
+
+/* ---- no descriptors left ---- */
+
+static int fillers[64];
+static unsigned filler_count;
+static struct rlimit limit_before;
+
+static void use_up_descriptors(void)
+{
+	struct rlimit low;
+	int fd;
+
+	CHECK_INT_EQ(getrlimit(RLIMIT_NOFILE, &limit_before), 0);
+	low = limit_before;
+	low.rlim_cur = 60;
+	CHECK_INT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+	filler_count = 0;
+	while (filler_count < 64 && (fd = dup(raw)) >= 0)
+		fillers[filler_count++] = fd;
+	CHECK_TRUE(filler_count < 64);
+}
+
+static void return_descriptors(void)
+{
+	while (filler_count)
+		close(fillers[--filler_count]);
+	CHECK_INT_EQ(setrlimit(RLIMIT_NOFILE, &limit_before), 0);
+}
+
+static bool raw_is_readable(void *ctx)
+{
+	struct pollfd p = {.fd = *(int *)ctx, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+static void without_descriptors_an_accept_is_refused_and_others_go_on(void)
+{
+	struct net_peer *p = net_fix_peer();
+	int late;
+	char c;
+
+	check_echo(p);
+	run_until_opened(2);
+	late = net_fix_raw();
+	use_up_descriptors();
+	while (!raw_is_readable(&late))
+		check_echo(p);
+	CHECK_TRUE(recv(late, &c, 1, 0) <= 0);
+	return_descriptors();
+	close(late);
+	late = net_fix_raw();
+	run_until_opened(3);
+	CHECK_INT_EQ(fix.closed, 0);
+	close(late);
+	net_peer_free(p);
+}
+
+static void without_descriptors_a_peer_tries_later(void)
+{
+	struct net_peer *p;
+
+	run_until_opened(1);
+	use_up_descriptors();
+	p = net_fix_peer();
+	CHECK_NULL(net_peer_conn(p));
+	return_descriptors();
+	check_echo(p);
 	net_peer_free(p);
 }
 
@@ -658,6 +730,8 @@ static const struct check_test tests[] = {
 	TEST(random_bytes_hurt_nobody),
 	TEST(a_frame_may_come_byte_by_byte),
 	TEST(promised_bytes_that_do_not_come_block_nobody),
+	TEST(without_descriptors_an_accept_is_refused_and_others_go_on),
+	TEST(without_descriptors_a_peer_tries_later),
 	TEST(frames_of_a_turn_leave_in_one_segment),
 	TEST(the_send_queue_is_bounded),
 	TEST(a_reader_that_vanishes_drops_the_queue),

@@ -19,7 +19,8 @@ struct tsm;
 struct tsm_config {
 	uint32_t group;
 	struct txn_store *store;     /* borrowed */
-	uint64_t read_wait_ns_max;   /* a local read waits this long for locks, then ERR_BUSY */
+	uint64_t read_wait_ns_max;   /* a local read waits this long for locks in leader memory; then
+				      * it is proposed, and queues for S like any command */
 	uint64_t lock_wait_ns_max;   /* backstop: a waiting command is CANCELled */
 	uint64_t probe_after_ns;     /* first deadlock probe of a waiting command */
 	uint64_t resend_ns;	     /* of PREPARE, vote, decision, until answered */
@@ -58,6 +59,12 @@ struct tsm_request {
 	struct slice home;	   /* home key, fixed at first send */
 	const struct txn_part *parts;
 	uint32_t part_count;	   /* parts[0] is the coordinator's own */
+	bool lock_only; /* LOCK: check and change nothing, hold the locks that the parts would need
+			 * until this client's request with lock = this sequence is decided, or
+			 * CANCEL of this id, or CLOSE */
+	uint64_t lock;	/* sequence of this client's lock transaction, of the same coordinator group:
+			 * its locks do not bar this request, and end with it. 0: none. When it is
+			 * gone: ERR_CONDITION with failed = UINT32_MAX */
 };
 void tsm_request_encode(const struct tsm_request *q, struct buf *out);
 
@@ -65,6 +72,9 @@ void tsm_request_encode(const struct tsm_request *q, struct buf *out);
  * only requests, and CANCELs and locks of their own id). ERR_PROTO, ERR_TOO_BIG. Fills the id, and
  * whether it adds data (to be refused with ERR_NOSPACE when the log is short of room). */
 int tsm_request_check(struct slice command, uint64_t *client, uint64_t *sequence, bool *adds_data);
+
+/* Is it a request of several parts (to be shown to tsm_request_proposed)? */
+bool tsm_request_several(struct slice command);
 
 /* A reply that the driver itself makes for a request (ERR_NOT_LEADER, ERR_NOSPACE, ...). */
 void tsm_reply_encode_error(struct buf *out, int err);
@@ -84,9 +94,15 @@ void tsm_tick(struct tsm *t, uint64_t now_ns);
 uint64_t tsm_next_deadline(const struct tsm *t); /* mono ns; UINT64_MAX: none */
 int tsm_message(struct tsm *t, struct slice bytes, uint64_t now_ns); /* ERR_PROTO */
 
+/* The leader has proposed @command. If it is a request of several parts, the PREPAREs leave now, while
+ * the coordinator's own log write is under way: two rounds to the answer instead of three. Others are
+ * ignored. */
+void tsm_request_proposed(struct tsm *t, struct slice command, uint64_t now_ns);
+
 /* A local, linearizable read (the driver has established lease or read index and applied slot): one
- * part with reads only. Answers by TSM_READ_DONE with @token: at once, or when conflicting locks
- * (X, I) are gone, or ERR_BUSY after read_wait_ns_max, or ERR_NOT_LEADER when leadership ends. */
+ * part with conditions and reads only. Answers by TSM_READ_DONE with @token: at once, or when
+ * conflicting locks (X, I) are gone, or ERR_NOT_LEADER when leadership ends; after read_wait_ns_max
+ * the read goes on as a command of the log, which may also end in ERR_BUSY or ERR_ABORTED. */
 void tsm_read(struct tsm *t, uint64_t token, struct slice part, uint64_t now_ns);
 
 /* Takes the next output; false when there is none. */

@@ -210,8 +210,27 @@ int txn_result_merge(struct txn_result *r, struct slice part_reply); /* ERR_PROT
  * in-memory one. exec blocks the fiber and retries what can be retried (leader changes, stale maps,
  * deadlock aborts) with exactly-once effect. Returns r->status, or ERR_TIMEOUT, ERR_INTERRUPTED (then
  * the effect is unknown only if it wrote), ERR_SESSION, ERR_UNREACHABLE, ERR_TOO_BIG. */
+struct txn_lock { /* a lock transaction, named by its executor */
+	uint64_t sequence;
+	uint32_t home_len;
+	uint8_t home[KEY_SIZE_MAX]; /* its home key */
+};
+
 struct txn_executor {
 	int (*exec)(struct txn_executor *x, const struct txn_mini *m, struct txn_result *r);
+
+	/* The rest is for interactive transactions that fall back to locks; NULL: never. */
+
+	/* Takes the locks that @m would need, checking and changing nothing (tsm_request.lock_only;
+	 * home key: the first mutation's, else the first read's). Blocks; retries as exec does. */
+	int (*lock)(struct txn_executor *x, const struct txn_mini *m, struct txn_lock *lock);
+	/* As exec, under these locks (tsm_request.lock), with the lock's home key as home key (@m
+	 * reads it, so that its group has a part). Always as a request, never as a local read. The
+	 * locks end with it, unless it returns before it was decided. */
+	int (*exec_locked)(struct txn_executor *x, const struct txn_mini *m,
+			   const struct txn_lock *lock, struct txn_result *r);
+	/* Gives them up (CANCEL of the lock transaction); does not wait. */
+	void (*unlock)(struct txn_executor *x, const struct txn_lock *lock);
 };
 
 static inline int txn_exec(struct txn_executor *x, const struct txn_mini *m, struct txn_result *r)
@@ -226,6 +245,8 @@ static inline int txn_exec(struct txn_executor *x, const struct txn_mini *m, str
  * with them as conditions. ERR_CONDITION from commit: a conflict; the caller runs it again, giving
  * the old object to txn_retry, which after TXN_OPTIMISTIC_TRIES conflicts locks the keys that the
  * last try used up front. */
+#define TXN_OPTIMISTIC_TRIES 3u
+
 struct txn_interactive;
 struct txn_interactive *txn_begin(struct txn_executor *x);
 int txn_i_get(struct txn_interactive *t, struct slice key, struct buf *value, uint64_t *version);

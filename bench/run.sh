@@ -43,6 +43,7 @@ PEERS=${PEERS:-ext4 paxfs}
 FAILOVER_SECONDS=${FAILOVER_SECONDS:-20}
 T=
 failed=0
+asked=0 # sections were named
 
 say() { echo "$*"; }
 head_line() {
@@ -96,6 +97,12 @@ describe_machine() {
 commit_of_tree() {
 	git -C "$top" rev-parse HEAD >/dev/null 2>&1 || return 0
 	printf ', commit %s' "$(git -C "$top" describe --always --dirty)"
+}
+
+# What was asked for by name and cannot be done is a failure.
+skip() {
+	say "  not measured: $*"
+	[ $asked -eq 0 ] || failed=1
 }
 
 # ---- kv, txn ----
@@ -168,12 +175,12 @@ overlay() {
 
 	[ -d "$T/fsbench" ] && return 0
 	if [ ! -x "$FSBENCH_DIR/fsbench.sh" ] || [ ! -d "$FSBENCH_DIR/peers" ]; then
-		problem "skipped: no file system benchmark in $FSBENCH_DIR (fsbench.sh, compare.sh," \
+		skip "no file system benchmark in $FSBENCH_DIR (fsbench.sh, compare.sh," \
 			"failover.sh, peers/): set FSBENCH_DIR"
 		return 1
 	fi
 	if [ "$(id -u)" -ne 0 ]; then
-		problem "skipped: mounting needs root; use: sudo make bench"
+		skip "mounting needs root; use: sudo make bench"
 		return 1
 	fi
 	mkdir -p "$T/fsbench/peers"
@@ -234,7 +241,14 @@ section_failover() {
 # ---- main ----
 
 sections=("$@")
-[ ${#sections[@]} -gt 0 ] || read -ra sections <<<"${SECTIONS:-kv txn fs failover}"
+if [ ${#sections[@]} -eq 0 ] && [ -n "${SECTIONS:-}" ]; then
+	read -ra sections <<<"$SECTIONS"
+fi
+if [ ${#sections[@]} -gt 0 ]; then
+	asked=1
+else
+	sections=(kv txn fs failover)
+fi
 for s in "${sections[@]}"; do
 	case $s in
 	kv | txn | fs | failover) ;;

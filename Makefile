@@ -171,7 +171,7 @@ BASH_COMPLETIONS := $(PREFIX)/share/bash-completion/completions
 UNITS := $(PREFIX)/lib/systemd/system
 MAN1 := $(wildcard man/*.1)
 MAN8 := $(wildcard man/*.8)
-SYSTEMD := $(wildcard systemd/*.service systemd/*.target)
+SYSTEMD := $(wildcard init/*.service init/*.target)
 
 install: all ## Install under PREFIX=/usr/local (DESTDIR=dir to stage)
 	install -D -m 755 $(BUILD)/paxfs $(DESTDIR)$(PREFIX)/bin/paxfs

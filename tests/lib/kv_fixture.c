@@ -448,20 +448,33 @@ int kvf_exec(struct kvf *f, const struct txn_mini *m, struct txn_result *r)
 	return err;
 }
 
-int kvf_read(struct kvf *f, const struct txn_mini *m, struct txn_result *r)
+void kvf_part(struct kvf *f, const struct txn_mini *m, struct buf *out)
 {
 	struct txn_part *parts = mem_must_alloc(sizeof(*parts) * TXN_GROUPS_MAX);
 	uint32_t n = 0;
-	int err = txn_split(m, route, f, parts, &n);
 
-	if (!err && n != 1)
+	if (txn_split(m, route, f, parts, &n) != 0 || n != 1)
 		abort();
-	if (!err) {
-		txn_result_prepare(r, m);
-		err = send_parts(f, KV_READ, parts[0].group, buf_slice(&parts[0].body), r);
-		txn_parts_release(parts, n);
-	}
+	buf_move(out, &parts[0].body);
+	txn_parts_release(parts, n);
 	mem_free(parts);
+}
+
+static struct slice first_key(const struct txn_mini *m)
+{
+	return m->read_count ? m->reads[0].key : m->conds[0].key;
+}
+
+int kvf_read(struct kvf *f, const struct txn_mini *m, struct txn_result *r)
+{
+	struct buf part = BUF_INIT;
+	int err;
+
+	kvf_part(f, m, &part);
+	txn_result_prepare(r, m);
+	err = send_parts(f, KV_READ, kv_layout_group_of(&f->layout, first_key(m)),
+			 buf_slice(&part), r);
+	buf_release(&part);
 	return err;
 }
 

@@ -67,6 +67,7 @@ int kvf_open_client(struct kvf *f);				  /* KV_OPEN; sets f->client */
 /* Executes at whoever leads, retrying with the same id until KVF_DEADLINE_NS. */
 int kvf_exec(struct kvf *f, const struct txn_mini *m, struct txn_result *r);
 int kvf_read(struct kvf *f, const struct txn_mini *m, struct txn_result *r); /* one group */
+void kvf_part(struct kvf *f, const struct txn_mini *m, struct buf *out); /* of its only group */
 int kvf_put(struct kvf *f, struct slice key, struct slice value);
 int kvf_get(struct kvf *f, struct slice key, struct buf *value); /* ERR_NOT_FOUND */
 

@@ -1,0 +1,198 @@
+/* Keys and records of the file system (README.md has the tables). Pure functions. */
+#ifndef PAXFS_FS_FORMAT_H
+#define PAXFS_FS_FORMAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "base/limits.h"
+#include "base/slice.h"
+#include "fs/fs.h"
+#include "txn/txn.h"
+
+#define FS_FORMAT_VERSION 1u
+
+/* ---- numbers and places ---- */
+
+#define FS_PLACE_COUNT	0x8000u
+#define FS_NUMBER_BITS	48
+#define FS_COUNTER_MASK ((1ull << FS_NUMBER_BITS) - 1)
+
+static inline uint16_t fs__place(uint64_t number)
+{
+	return (uint16_t)(number >> FS_NUMBER_BITS & (FS_PLACE_COUNT - 1));
+}
+
+static inline uint64_t fs__number(uint16_t place, uint64_t counter)
+{
+	return (uint64_t)place << FS_NUMBER_BITS | (counter & FS_COUNTER_MASK);
+}
+
+uint16_t fs__place_hash(uint64_t number, uint64_t salt);
+uint16_t fs__stripe_place(uint64_t data_id, uint64_t stripe);
+
+/* ---- keys ---- */
+
+#define FS_KIND_BLOCK	'B'
+#define FS_KIND_DENTRY	'D'
+#define FS_KIND_SYSTEM	'F'
+#define FS_KIND_REAP	'G'
+#define FS_KIND_INODE	'I'
+#define FS_KIND_LOCK	'L' /* not used yet */
+#define FS_KIND_STRIPES 'S'
+#define FS_KIND_XATTR	'X'
+
+#define FS_KEY_HEAD    11u /* place, number, kind */
+#define FS_DENTRY_HEAD (FS_KEY_HEAD + 8u)
+
+_Static_assert(FS_DENTRY_HEAD + FS_NAME_MAX <= KEY_SIZE_MAX, "a dentry's key fits");
+_Static_assert(FS_KEY_HEAD + FS_XATTR_NAME_MAX <= KEY_SIZE_MAX, "an xattr's key fits");
+_Static_assert(FS_KIND_BLOCK == TXN_KEY_KIND_BLOCK, "the engine knows blocks by their kind");
+
+struct fs_key {
+	uint8_t b[KEY_SIZE_MAX];
+	uint16_t len;
+};
+
+static inline struct slice fs__key_slice(const struct fs_key *k)
+{
+	return slice_of(k->b, k->len);
+}
+
+void fs__key_head(struct fs_key *k, uint16_t place, uint64_t number, uint8_t kind);
+void fs__key_u64(struct fs_key *k, uint64_t v); /* appends big-endian */
+void fs__key_bytes(struct fs_key *k, struct slice s); /* appends; must fit */
+/* The first key that is not below every key with this prefix. */
+void fs__key_after(struct fs_key *to, const struct fs_key *prefix);
+
+void fs__key_inode(struct fs_key *k, fs_ino ino);
+void fs__key_dentry(struct fs_key *k, fs_ino dir, uint64_t hash, struct slice name);
+void fs__key_xattr(struct fs_key *k, fs_ino ino, struct slice name);
+void fs__key_block(struct fs_key *k, uint64_t data_id, uint64_t block);
+void fs__key_stripes(struct fs_key *k, uint64_t data_id, uint64_t chunk);
+void fs__key_reap(struct fs_key *k, uint64_t object, uint8_t what); /* enum fs_reap_what */
+void fs__key_system(struct fs_key *k);
+/* All keys of one kind of a number, or all keys of a number at its own place. */
+void fs__range_kind(struct fs_key *from, struct fs_key *to, uint64_t number, uint8_t kind);
+void fs__range_number(struct fs_key *from, struct fs_key *to, uint64_t number);
+/* Dentries with this hash. */
+void fs__range_hash(struct fs_key *from, struct fs_key *to, fs_ino dir, uint64_t hash);
+/* Blocks [first, end) of one stripe; @end may be UINT64_MAX for the rest of the stripe. */
+void fs__range_blocks(struct fs_key *from, struct fs_key *to, uint64_t data_id, uint64_t first,
+		     uint64_t end);
+
+struct fs_key_parts {
+	uint16_t place;
+	uint64_t number;
+	uint8_t kind;
+	struct slice rest;
+};
+bool fs__key_parse(struct slice key, struct fs_key_parts *out);
+
+/* ---- stripes ---- */
+
+#define FS_BLOCKS_PER_STRIPE   (STRIPE_SIZE / BLOCK_SIZE)
+#define FS_STRIPES_PER_CHUNK   4096u /* bits of one S value */
+#define FS_STRIPES_CHUNK_BYTES (FS_STRIPES_PER_CHUNK / 8u)
+#define FS_FILE_SIZE_MAX       (1ull << 53)
+
+_Static_assert(FS_BLOCKS_PER_STRIPE <= TXN_SCAN_ITEMS_MAX, "a DELETE_RANGE empties a stripe");
+
+static inline uint64_t fs__stripe_of_block(uint64_t block)
+{
+	return block / FS_BLOCKS_PER_STRIPE;
+}
+
+/* ---- inode record ---- */
+
+#define FS_INODE_SIZE 128u
+
+#define FS_F_ORPHAN	  ((struct txn_field){.offset = 1, .width = 1})
+#define FS_F_XATTRS	  ((struct txn_field){.offset = 2, .width = 1})
+#define FS_F_PERM	  ((struct txn_field){.offset = 4, .width = 2})
+#define FS_F_UID	  ((struct txn_field){.offset = 8, .width = 4})
+#define FS_F_GID	  ((struct txn_field){.offset = 12, .width = 4})
+#define FS_F_NLINK	  ((struct txn_field){.offset = 16, .width = 4})
+#define FS_F_SIZE	  ((struct txn_field){.offset = 32, .width = 8, .commutes = true})
+#define FS_F_ATIME	  ((struct txn_field){.offset = 40, .width = 8, .commutes = true})
+#define FS_F_MTIME	  ((struct txn_field){.offset = 48, .width = 8, .commutes = true})
+#define FS_F_CTIME	  ((struct txn_field){.offset = 56, .width = 8, .commutes = true})
+#define FS_F_BTIME	  ((struct txn_field){.offset = 64, .width = 8, .commutes = true})
+#define FS_F_DATA_ID	  ((struct txn_field){.offset = 72, .width = 8})
+#define FS_F_DATA_VERSION ((struct txn_field){.offset = 80, .width = 8, .commutes = true})
+#define FS_F_PERM_VERSION ((struct txn_field){.offset = 88, .width = 8})
+#define FS_F_PARENT	  ((struct txn_field){.offset = 96, .width = 8})
+#define FS_F_NAME_HASH	  ((struct txn_field){.offset = 104, .width = 8})
+
+struct fs_inode {
+	bool orphan;
+	bool xattrs; /* has, or had, extended attributes */
+	uint16_t perm; /* 07777 */
+	uint16_t type; /* S_IFMT >> 12: also the DT_* value */
+	uint32_t uid, gid, nlink;
+	uint64_t rdev, size, atime_ns, mtime_ns, ctime_ns, btime_ns;
+	uint64_t data_id, data_version, perm_version;
+	fs_ino parent;
+	uint64_t name_hash;
+};
+
+void fs__inode_encode(uint8_t out[FS_INODE_SIZE], const struct fs_inode *in);
+/* ERR_CORRUPT when it is none. A symlink's target follows the first FS_INODE_SIZE bytes. */
+int fs__inode_decode(struct slice value, struct fs_inode *out);
+
+static inline uint32_t fs__inode_mode(const struct fs_inode *i)
+{
+	return (uint32_t)i->type << 12 | i->perm;
+}
+
+#define FS_TYPE(mode) ((uint16_t)(((mode) & S_IFMT) >> 12))
+#define FS_T_DIR     FS_TYPE(S_IFDIR)
+#define FS_T_FILE    FS_TYPE(S_IFREG)
+#define FS_T_SYMLINK FS_TYPE(S_IFLNK)
+
+/* ---- dentry ---- */
+
+#define FS_DENTRY_SIZE 10u
+#define FS_TIE_BITS    7
+#define FS_TIE_MASK    ((1ull << FS_TIE_BITS) - 1)
+#define FS_TIES_MAX    (1u << FS_TIE_BITS)
+#define FS_HASH_FIRST  (1ull << FS_TIE_BITS) /* smaller cookies are "." and ".." */
+
+struct fs_dentry {
+	fs_ino ino;
+	uint8_t type; /* DT_* */
+	uint8_t tie;
+};
+void fs__dentry_encode(uint8_t out[FS_DENTRY_SIZE], const struct fs_dentry *in);
+int fs__dentry_decode(struct slice value, struct fs_dentry *out); /* ERR_CORRUPT */
+
+/* ---- G and F records ---- */
+
+enum fs_reap_what { FS_REAP_INODE = 1, FS_REAP_DATA = 2, FS_REAP_STAGED = 3 };
+#define FS_REAP_SIZE 24u
+#define FS_F_SINCE   ((struct txn_field){.offset = 16, .width = 8, .commutes = true})
+
+struct fs_reap {
+	uint8_t what;
+	uint64_t session, since_ns;
+};
+void fs__reap_encode(uint8_t out[FS_REAP_SIZE], const struct fs_reap *in);
+int fs__reap_decode(struct slice value, struct fs_reap *out); /* ERR_CORRUPT */
+
+#define FS_SYSTEM_SIZE 24u
+struct fs_system {
+	uint32_t version;
+	uint8_t hash_key[16];
+};
+void fs__system_encode(uint8_t out[FS_SYSTEM_SIZE], const struct fs_system *in);
+int fs__system_decode(struct slice value, struct fs_system *out); /* ERR_CORRUPT */
+
+/* ---- hashing ---- */
+
+/* SipHash-2-4 (Aumasson and Bernstein, INDOCRYPT 2012). */
+uint64_t fs__siphash(const uint8_t key[16], const void *p, size_t len);
+uint64_t fs__name_digest(const uint8_t key[16], fs_ino dir, struct slice name);
+uint64_t fs__name_hash(uint64_t digest); /* the part that keys and cookies have */
+
+#endif

@@ -1,0 +1,346 @@
+/* What the files of fs/ share. */
+#ifndef PAXFS_FS_INTERNAL_H
+#define PAXFS_FS_INTERNAL_H
+
+#include <uthash.h>
+
+#include "base/check.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "fs/format.h"
+#include "fs/fs.h"
+
+/* ---- limits of a mount's memory ---- */
+
+#define FS_HINTS	     4096u /* of each kind; direct-mapped */
+#define FS_INO_BATCH	     1024u /* numbers reserved by one entry */
+#define FS_INO_LOW	     256u  /* refilled in the background below this */
+#define FS_REAPERS_MAX	     8u
+#define FS_REAP_WAITING_MAX  256u
+#define FS_ATIME_WAITING_MAX 4096u
+#define FS_CONFLICTS_MAX     1000u /* of one call; each one means that another call got through */
+#define FS_DELETE_NOW_MAX    (4ull << 20) /* bytes of a file that go with its last name at once */
+
+/* ---- waiting between fibers, interruptible ---- */
+
+struct fs_waiter {
+	struct fiber *fiber;
+	TAILQ_ENTRY(fs_waiter) link;
+};
+TAILQ_HEAD(fs_waiters, fs_waiter);
+
+/* Parks once, until fs__wake_all or anything else wakes the fiber: callers loop over their own
+ * condition. ERR_INTERRUPTED. */
+int fs__wait(struct fs_waiters *q);
+void fs__wake_all(struct fs_waiters *q);
+
+/* ---- hints ---- */
+
+struct fs_inode_hint {
+	fs_ino ino; /* 0: empty */
+	struct fs_inode rec;
+};
+
+struct fs_dentry_hint {
+	fs_ino dir; /* 0: empty */
+	uint64_t hash, check, version;
+	struct fs_dentry entry;
+};
+
+struct fs_hints {
+	struct fs_inode_hint *inodes;
+	struct fs_dentry_hint *dentries;
+};
+
+/* ---- nodes: inodes that this mount holds open or is busy with ---- */
+
+struct fs_node {
+	fs_ino ino;
+	uint32_t refs;	/* opens, and calls that use the node now */
+	uint32_t opens; /* open files */
+	bool busy;	/* its last name may be going: opens wait */
+	bool orphan;	/* reap at the last close */
+	bool atime_seen; /* relatime: nothing to do until `seen` changes */
+	struct fs_inode seen; /* last record seen; a hint */
+	uint64_t marked_id, marked_stripe; /* its bit in S is known to be set */
+	struct fs_waiters waiters;
+	UT_hash_handle hh;
+};
+
+/* ---- the file system object ---- */
+
+struct fs_task { /* a background fiber */
+	struct fs *fs;
+	void (*run)(struct fs *fs, struct fs_task *t);
+	uint64_t arg;
+	struct fiber *fiber;
+	bool stop; /* set by fs_close */
+	bool sleeping;
+	LIST_ENTRY(fs_task) link;
+};
+
+struct fs_reap_job {
+	uint64_t object;
+	uint8_t what; /* enum fs_reap_what */
+	TAILQ_ENTRY(fs_reap_job) link;
+};
+
+struct fs_atime {
+	fs_ino ino;
+	uint64_t ns;
+	UT_hash_handle hh;
+};
+
+struct fs {
+	struct fs_backend b;
+	struct fs_options o;
+	uint8_t hash_key[16];
+	uint64_t hash_mask; /* all ones; tests make ties with fewer */
+	struct fs_hints hints;
+	struct fs_node *nodes;
+	struct {
+		uint64_t next, end, spare_next, spare_end; /* numbers in hand */
+		bool filling;
+		int err; /* of the last filling */
+		struct fs_waiters waiters;
+	} pool;
+	struct {
+		TAILQ_HEAD(fs_reap_jobs, fs_reap_job) jobs;
+		uint32_t waiting, running;
+	} reap;
+	struct {
+		struct fs_atime *pending;
+		uint32_t count;
+		bool running;
+	} atime;
+	LIST_HEAD(fs_tasks, fs_task) tasks;
+	bool closing;
+	struct fs_waiters closers;
+	struct fs_stats stats;
+};
+
+/* Starts a background fiber; ERR_NOMEM, ERR_CANCELED when closing. */
+int fs__background(struct fs *fs, void (*run)(struct fs *fs, struct fs_task *t), uint64_t arg);
+/* Sleeps; false when the file system is closing. */
+bool fs__task_sleep(struct fs_task *t, uint64_t ns);
+
+/* ---- one call ---- */
+
+struct fs_op {
+	struct fs *fs;
+	struct txn_mini m;
+	struct txn_result r;
+	unsigned conflicts;
+};
+
+void fs__op_begin(struct fs_op *op, struct fs *fs);
+void fs__op_reset(struct fs_op *op); /* empty lists and result, for another try */
+int fs__op_exec(struct fs_op *op);
+void fs__op_end(struct fs_op *op);
+/* After a conflict, before the next try: waits a little after several. ERR_INTERRUPTED, ERR_BUSY. */
+int fs__op_conflict(struct fs_op *op);
+/* May this failure be cured by another try? (Aborts, full queues; conditions are the caller's.) */
+bool fs__err_transient(int err);
+static inline bool fs__failed_at(const struct fs_op *op, int err, uint32_t cond)
+{
+	return err == ERR_CONDITION && op->r.failed == cond;
+}
+static inline const struct txn_value *fs__op_value(const struct fs_op *op, uint32_t read)
+{
+	return &op->r.reads[read].value;
+}
+/* The inode that a condition found instead, also put into the hints: 0, ERR_NOT_FOUND,
+ * ERR_CORRUPT. */
+int fs__op_current_inode(struct fs_op *op, fs_ino ino, struct fs_inode *rec);
+/* Executes what has only reads, trying again while that may help. */
+int fs__op_read(struct fs_op *op);
+
+/* ---- hint ---- */
+
+void fs__hints_init(struct fs_hints *h);
+void fs__hints_release(struct fs_hints *h);
+bool fs__hint_inode(const struct fs *fs, fs_ino ino, struct fs_inode *rec);
+void fs__hint_inode_set(struct fs *fs, fs_ino ino, const struct fs_inode *rec);
+void fs__hint_inode_drop(struct fs *fs, fs_ino ino);
+
+/* ---- inodes ---- */
+
+static inline struct fs_inode_hint *fs__hint_slot(const struct fs *fs, fs_ino ino)
+{
+	return &fs->hints.inodes[(ino ^ ino >> FS_NUMBER_BITS) % FS_HINTS];
+}
+
+/* Decodes, and remembers. ERR_NOT_FOUND, ERR_CORRUPT or the value's status. */
+int fs__inode_take(struct fs *fs, fs_ino ino, const struct txn_value *v, struct fs_inode *rec);
+int fs__inode_get(struct fs *fs, fs_ino ino, struct fs_inode *rec); /* a request; ERR_STALE */
+int fs__inode_known(struct fs *fs, fs_ino ino, struct fs_inode *rec); /* hint, or a request */
+void fs__attr(const struct fs *fs, fs_ino ino, const struct fs_inode *rec, struct fs_attr *a);
+
+/* ---- inode numbers ---- */
+
+int fs__ino_next(struct fs *fs, uint64_t *counter);
+void fs__meta_key(struct fs_key *k, const char *name);
+
+/* ---- names ---- */
+
+struct fs_name { /* a name in a directory, and what the last look found there */
+	fs_ino dir;
+	struct slice name;
+	uint64_t hash, check;
+	struct fs_key key;
+	/* as found */
+	bool present;
+	struct fs_dentry entry;
+	uint64_t version;
+	/* to make it: the run of entries with the same hash */
+	uint8_t tie;
+	uint32_t run_count;
+	uint64_t run_hash;
+};
+
+/* ERR_NAME_TOO_LONG, ERR_INVAL ('/' or NUL), ERR_NOT_FOUND (empty). Borrows @name. */
+int fs__name_init(const struct fs *fs, fs_ino dir, struct slice name, struct fs_name *n);
+bool fs__name_is_dot(struct slice name); /* "." or ".." */
+bool fs__name_hint(const struct fs *fs, struct fs_name *n); /* fills `present` etc. from a hint */
+void fs__name_drop(struct fs *fs, const struct fs_name *n);
+void fs__name_set(struct fs *fs, struct fs_name *n, uint64_t version, const struct fs_dentry *d);
+/* Adds the reads of name and inode; returns the index of the first of the two. */
+uint32_t fs__name_read(struct fs_op *op, const struct fs_name *n);
+/* What they found; a file's inode goes to the hints. ERR_CORRUPT. */
+int fs__name_take(struct fs_op *op, struct fs_name *n, uint32_t read);
+int fs__name_get(struct fs *fs, struct fs_name *n); /* a request; sets `present` */
+/* The condition under which the name may be made. */
+uint32_t fs__if_free(struct fs_op *op, const struct fs_name *n);
+/* After that condition failed: looks at the run (a request). ERR_EXISTS with n->present, or 0: try
+ * again with the tie found. */
+int fs__name_taken(struct fs *fs, struct fs_name *n);
+
+/* ---- pieces of transactions ---- */
+
+void fs__put_dentry(struct fs_op *op, const struct fs_name *n, fs_ino ino, uint16_t type,
+		    uint8_t tie);
+void fs__put_inode(struct fs_op *op, fs_ino ino, const struct fs_inode *rec, struct slice tail);
+void fs__touch_dir(struct fs_op *op, fs_ino dir, int nlink_change);
+void fs__touch_ctime(struct fs_op *op, fs_ino ino);
+uint32_t fs__if_inode_u64(struct fs_op *op, fs_ino ino, struct txn_field f, uint64_t v);
+uint32_t fs__if_inode_exists(struct fs_op *op, fs_ino ino);
+void fs__set_inode(struct fs_op *op, fs_ino ino, struct txn_field f, uint64_t v);
+void fs__set_inode_now(struct fs_op *op, fs_ino ino, struct txn_field f);
+void fs__put_reap(struct fs_op *op, uint64_t object, enum fs_reap_what what);
+/* Adds RANGE_EMPTY for [from, to), cut where groups begin; the index of the first one, and the count. */
+uint32_t fs__if_range_empty(struct fs_op *op, const struct fs_key *from, const struct fs_key *to,
+			    uint32_t *count);
+/* Where the part of [from, to) that belongs to one group ends. */
+void fs__range_piece(const struct fs *fs, const struct fs_key *from, const struct fs_key *to,
+		     struct fs_key *end);
+
+/* A directory in which names are made, used under its permission version. */
+struct fs_parent {
+	fs_ino ino;
+	struct fs_inode rec;
+	bool strict; /* the kernel checked permissions: ERR_STALE when they have changed */
+	uint32_t cond;
+};
+int fs__parent_known(struct fs *fs, struct fs_parent *p);  /* ERR_NOT_FOUND, ERR_NOT_DIR */
+void fs__if_parent(struct fs_op *op, struct fs_parent *p);
+int fs__parent_changed(struct fs_op *op, struct fs_parent *p); /* 0: try again */
+
+/* ---- nodes and open files ---- */
+
+struct fs_file {
+	struct fs *fs;
+	struct fs_node *node;
+	unsigned flags;
+};
+
+struct fs_node *fs__node_get(struct fs *fs, fs_ino ino);
+struct fs_node *fs__node_find(struct fs *fs, fs_ino ino); /* borrowed, or NULL */
+void fs__node_put(struct fs *fs, struct fs_node *n);
+int fs__node_lock(struct fs_node *n); /* ERR_INTERRUPTED */
+void fs__node_unlock(struct fs_node *n);
+void fs__node_see(struct fs *fs, fs_ino ino, const struct fs_inode *rec);
+
+/* ---- what loses its last name ---- */
+
+struct fs_victim {
+	fs_ino ino;
+	struct fs_inode rec;
+	struct fs_node *node; /* locked */
+	bool not_now; /* deleting with the name does not work: through an orphan */
+	bool orphaned, deleted, last; /* what the transaction does */
+	uint32_t cond, cond_count;
+	uint32_t empty, empty_count; /* conditions that a directory is empty */
+};
+/* Locks the node and knows the inode. ERR_INTERRUPTED, ERR_STALE. */
+int fs__victim_begin(struct fs *fs, struct fs_victim *v, fs_ino ino);
+void fs__victim_add(struct fs_op *op, struct fs_victim *v);
+/* Whose failure is it? 1: not this one's; 0: known now, try again; else the error. */
+int fs__victim_failed(struct fs_op *op, struct fs_victim *v, int err);
+void fs__victim_end(struct fs *fs, struct fs_victim *v, int err); /* err of the whole call */
+
+/* ---- reaping ---- */
+
+/* Deletes an inode that has its keys at its own place only, and no xattrs: in one transaction. */
+void fs__delete_inode(struct fs_op *op, fs_ino ino, const struct fs_inode *rec);
+void fs__reap_later(struct fs *fs, uint64_t object, enum fs_reap_what what);
+int fs__reap_now(struct fs *fs, uint64_t object, enum fs_reap_what what);
+/* Deletes all blocks and S records of a data id. */
+int fs__reap_blocks(struct fs *fs, uint64_t data_id);
+
+/* ---- data ---- */
+
+struct fs_stripe_set { /* stripes >= 1 that may hold data, ascending */
+	uint64_t *stripes; /* owned */
+	uint32_t count, cap;
+};
+int fs__stripes_get(struct fs *fs, uint64_t data_id, struct fs_stripe_set *out);
+void fs__stripes_release(struct fs_stripe_set *s);
+void fs__add_blocks(struct fs_op *op, uint64_t data_id, uint64_t offset, struct slice data);
+void fs__add_write_times(struct fs_op *op, fs_ino ino);
+/* Changes the size, and with it what @also adds to the last transaction (may be NULL). */
+typedef void fs_also_fn(struct fs_op *op, void *ctx);
+int fs__set_size(struct fs *fs, fs_ino ino, uint64_t size, fs_also_fn *also, void *ctx,
+		 struct fs_inode *rec, uint64_t *stamp);
+/* What is there of [offset, offset + len), which lies in one stripe, appended to @out; @rec: the
+ * inode of that moment. */
+int fs__read_stripe(struct fs *fs, fs_ino ino, struct fs_inode *rec, uint64_t offset, size_t len,
+		    struct buf *out);
+/* Marks the stripes >= 1 of [offset, offset + len) as holding data. */
+void fs__add_stripes(struct fs_op *op, uint64_t data_id, uint64_t offset, size_t len);
+
+void fs__atime_read(struct fs *fs, struct fs_node *n);
+uint64_t fs__atime_pending(const struct fs *fs, fs_ino ino);
+
+/* ---- making names ---- */
+
+struct fs_make {
+	const struct fs_cred *cred;
+	fs_ino parent;
+	struct slice name;
+	uint32_t mode;
+	uint64_t rdev;
+	struct slice target;
+	bool lenient; /* no kernel has checked permissions */
+};
+int fs__make(struct fs *fs, const struct fs_make *q, fs_ino *ino, struct fs_inode *rec);
+void fs__new_inode(const struct fs_make *q, const struct fs_inode *parent, fs_ino ino,
+		   struct fs_inode *rec);
+fs_ino fs__new_number(uint64_t counter, fs_ino parent, uint32_t mode);
+
+/* ---- directory moves ---- */
+
+struct fs_order {
+	struct fs_key key;
+	uint64_t version, value;
+	uint32_t cond;
+};
+int fs__order_begin(struct fs *fs, struct fs_order *o); /* reads the key */
+/* From @dir up to the root: ERR_INVAL if @moved is on the way. */
+int fs__order_walk(struct fs *fs, fs_ino moved, fs_ino dir);
+void fs__order_add(struct fs_op *op, struct fs_order *o);
+
+#define FS_READ_ONLY_CHECK(fs)                                                                     \
+	((fs)->o.read_only ? ERR_READ_ONLY : 0)
+
+#endif

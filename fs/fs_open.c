@@ -1,0 +1,205 @@
+/* Making, opening and closing a file system; statfs, statistics. */
+#include "base/bytes.h"
+#include "fs/fs_internal.h"
+#include "kv/layout.h"
+
+#define COUNTER_FIRST 1024u
+
+/* ---- format ---- */
+
+static void add_counter(struct fs_op *op, const char *name, uint64_t value)
+{
+	struct fs_key k;
+	uint8_t b[8];
+
+	fs__meta_key(&k, name);
+	le64_put(b, value);
+	txn_if_absent(&op->m, fs__key_slice(&k));
+	txn_put(&op->m, fs__key_slice(&k), slice_of(b, sizeof(b)));
+}
+
+/* A store that has no counters yet gets them; in a cluster they are there from the start. */
+static int make_counters(struct fs *fs)
+{
+	static const struct {
+		const char *name;
+		uint64_t first;
+	} counters[] = {{KV_KEY_INODES, COUNTER_FIRST}, {KV_KEY_RENAME, 0}};
+
+	for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+		struct fs_op op;
+		int err;
+
+		fs__op_begin(&op, fs);
+		add_counter(&op, counters[i].name, counters[i].first);
+		err = fs__op_exec(&op);
+		fs__op_end(&op);
+		if (err && err != ERR_CONDITION)
+			return err;
+	}
+	return 0;
+}
+
+static void add_system(struct fs_op *op)
+{
+	struct fs_system sys = {.version = FS_FORMAT_VERSION};
+	uint8_t b[FS_SYSTEM_SIZE];
+	struct fs_key k;
+
+	le64_put(sys.hash_key, env_random(op->fs->b.env));
+	le64_put(sys.hash_key + 8, env_random(op->fs->b.env));
+	fs__system_encode(b, &sys);
+	fs__key_system(&k);
+	txn_if_absent(&op->m, fs__key_slice(&k));
+	txn_put(&op->m, fs__key_slice(&k), slice_of(b, sizeof(b)));
+}
+
+static void add_root(struct fs_op *op)
+{
+	struct fs_inode root = {.perm = 0755,
+				.type = FS_T_DIR,
+				.nlink = 2,
+				.data_id = FS_ROOT_INO,
+				.data_version = 1,
+				.perm_version = 1,
+				.parent = FS_ROOT_INO};
+	struct fs_key k;
+
+	fs__key_inode(&k, FS_ROOT_INO);
+	txn_if_absent(&op->m, fs__key_slice(&k));
+	fs__put_inode(op, FS_ROOT_INO, &root, (struct slice){0});
+}
+
+int fs_format(const struct fs_backend *b)
+{
+	struct fs fs = {.b = *b};
+	struct fs_op op;
+	int err = make_counters(&fs);
+
+	if (err)
+		return err;
+	fs__op_begin(&op, &fs);
+	add_system(&op);
+	add_root(&op);
+	err = fs__op_exec(&op);
+	fs__op_end(&op);
+	return err == ERR_CONDITION ? ERR_EXISTS : err;
+}
+
+/* ---- open and close ---- */
+
+static int read_system(struct fs *fs, struct msg *m)
+{
+	struct fs_system sys;
+	struct fs_key k;
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	fs__key_system(&k);
+	txn_get(&op.m, fs__key_slice(&k));
+	err = fs__op_read(&op);
+	if (!err)
+		err = fs__op_value(&op, 0)->status;
+	if (!err)
+		err = fs__system_decode(fs__op_value(&op, 0)->value, &sys);
+	fs__op_end(&op);
+	if (err == ERR_NOT_FOUND)
+		return msg_set(m, ERR_NOT_READY, "the store holds no file system yet");
+	if (err)
+		return msg_set(m, err, "reading the file system's record: %s", err_text(err));
+	if (sys.version != FS_FORMAT_VERSION)
+		return msg_set(m, ERR_UNSUPPORTED,
+			       "the file system has format version %u, this program knows %u",
+			       sys.version, FS_FORMAT_VERSION);
+	memcpy(fs->hash_key, sys.hash_key, sizeof(fs->hash_key));
+	return 0;
+}
+
+static struct fs *fs_new(const struct fs_backend *b, const struct fs_options *o)
+{
+	struct fs *fs = mem_must_alloc(sizeof(*fs));
+
+	fs->b = *b;
+	if (o)
+		fs->o = *o;
+	fs->hash_mask = UINT64_MAX;
+	fs__hints_init(&fs->hints);
+	TAILQ_INIT(&fs->pool.waiters);
+	TAILQ_INIT(&fs->reap.jobs);
+	TAILQ_INIT(&fs->closers);
+	LIST_INIT(&fs->tasks);
+	return fs;
+}
+
+static void fs_free(struct fs *fs)
+{
+	CHECK(fs->nodes == NULL && LIST_EMPTY(&fs->tasks) && TAILQ_EMPTY(&fs->reap.jobs));
+	CHECK(fs->atime.count == 0);
+	fs__hints_release(&fs->hints);
+	mem_free(fs);
+}
+
+int fs_open(const struct fs_backend *b, const struct fs_options *o, struct fs **out, struct msg *m)
+{
+	struct fs *fs = fs_new(b, o);
+	int err = read_system(fs, m);
+
+	if (err) {
+		fs_free(fs);
+		return err;
+	}
+	*out = fs;
+	return 0;
+}
+
+static void wake_sleepers(struct fs *fs, bool all)
+{
+	struct fs_task *t;
+
+	LIST_FOREACH(t, &fs->tasks, link) {
+		t->stop = true;
+		if (t->fiber && (all || t->sleeping))
+			fiber_interrupt(t->fiber);
+	}
+}
+
+void fs_close(struct fs *fs)
+{
+	bool passed_on = false;
+
+	if (!fs)
+		return;
+	fs->closing = true;
+	wake_sleepers(fs, false);
+	while (!LIST_EMPTY(&fs->tasks)) {
+		if (fs__wait(&fs->closers) && !passed_on) { /* an interrupt: the rest is left */
+			wake_sleepers(fs, true);
+			passed_on = true;
+			fiber_interrupt_clear();
+		}
+	}
+	fs_free(fs);
+}
+
+/* ---- numbers ---- */
+
+#define STATFS_BLOCK 4096u
+#define STATFS_BYTES (1ull << 50)
+#define STATFS_FILES (1ull << 40)
+
+int fs_statfs(struct fs *fs, struct fs_statfs *out)
+{
+	(void)fs; /* the store does not say what it holds or could hold: a nominal size */
+	*out = (struct fs_statfs){.block_size = STATFS_BLOCK,
+				  .blocks = STATFS_BYTES / STATFS_BLOCK,
+				  .blocks_free = STATFS_BYTES / STATFS_BLOCK,
+				  .files = STATFS_FILES,
+				  .files_free = STATFS_FILES};
+	return 0;
+}
+
+void fs_stats_get(const struct fs *fs, struct fs_stats *out)
+{
+	*out = fs->stats;
+}

@@ -1,0 +1,258 @@
+/* Inodes: reading, attributes, changing them. */
+#include "fs/fs_internal.h"
+
+int fs__inode_take(struct fs *fs, fs_ino ino, const struct txn_value *v, struct fs_inode *rec)
+{
+	int err = v->status;
+
+	if (!err)
+		err = fs__inode_decode(v->value, rec);
+	if (err)
+		fs__hint_inode_drop(fs, ino);
+	else
+		fs__hint_inode_set(fs, ino, rec);
+	return err;
+}
+
+int fs__inode_get(struct fs *fs, fs_ino ino, struct fs_inode *rec)
+{
+	struct fs_key k;
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	fs__key_inode(&k, ino);
+	txn_get(&op.m, fs__key_slice(&k));
+	err = fs__op_read(&op);
+	if (!err)
+		err = fs__inode_take(fs, ino, fs__op_value(&op, 0), rec);
+	fs__op_end(&op);
+	return err == ERR_NOT_FOUND ? ERR_STALE : err;
+}
+
+int fs__inode_known(struct fs *fs, fs_ino ino, struct fs_inode *rec)
+{
+	return fs__hint_inode(fs, ino, rec) ? 0 : fs__inode_get(fs, ino, rec);
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+void fs__attr(const struct fs *fs, fs_ino ino, const struct fs_inode *rec, struct fs_attr *a)
+{
+	*a = (struct fs_attr){
+		.ino = ino,
+		.mode = fs__inode_mode(rec),
+		.nlink = rec->nlink,
+		.uid = rec->uid,
+		.gid = rec->gid,
+		.rdev = rec->rdev,
+		.size = rec->size,
+		.blocks = rec->type == FS_T_FILE ? (rec->size + 511) / 512 : 0,
+		.atime_ns = later(rec->atime_ns, fs__atime_pending(fs, ino)),
+		.mtime_ns = rec->mtime_ns,
+		.ctime_ns = rec->ctime_ns,
+		.btime_ns = rec->btime_ns,
+		.data_id = rec->data_id,
+		.data_version = rec->data_version,
+		.parent = rec->type == FS_T_DIR ? rec->parent : 0,
+	};
+}
+
+int fs_getattr(struct fs *fs, fs_ino ino, struct fs_attr *a)
+{
+	struct fs_inode rec;
+	int err = fs__inode_get(fs, ino, &rec);
+
+	if (!err)
+		fs__attr(fs, ino, &rec, a);
+	return err;
+}
+
+int fs_readlink(struct fs *fs, fs_ino ino, struct buf *target)
+{
+	const struct txn_value *v;
+	struct fs_inode rec;
+	struct fs_key k;
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	fs__key_inode(&k, ino);
+	txn_get(&op.m, fs__key_slice(&k));
+	err = fs__op_read(&op);
+	if (err)
+		goto out_op;
+	v = fs__op_value(&op, 0);
+	err = fs__inode_take(fs, ino, v, &rec);
+	if (err == ERR_NOT_FOUND)
+		err = ERR_STALE;
+	if (!err && rec.type != FS_T_SYMLINK)
+		err = ERR_INVAL;
+	if (!err)
+		err = buf_set(target,
+			      slice_of(v->value.p + FS_INODE_SIZE, v->value.len - FS_INODE_SIZE));
+out_op:
+	fs__op_end(&op);
+	return err;
+}
+
+/* ---- setattr ---- */
+
+struct change {
+	fs_ino ino;
+	unsigned set;
+	const struct fs_attr *in;
+	uint16_t killed; /* FS_KILL_SUID: the permission bits to go to */
+};
+
+static bool changes_permissions(unsigned set)
+{
+	return set & (FS_SET_MODE | FS_SET_UID | FS_SET_GID | FS_KILL_SUID);
+}
+
+static void add_time(struct fs_op *op, const struct change *c, unsigned now, unsigned given,
+		     struct txn_field f, uint64_t v)
+{
+	if (c->set & now)
+		fs__set_inode_now(op, c->ino, f);
+	else if (c->set & given)
+		fs__set_inode(op, c->ino, f, v);
+}
+
+static void add_change(struct fs_op *op, void *ctx)
+{
+	const struct change *c = ctx;
+
+	if (c->set & FS_SET_MODE)
+		fs__set_inode(op, c->ino, FS_F_PERM, c->in->mode & 07777);
+	else if (c->set & FS_KILL_SUID)
+		fs__set_inode(op, c->ino, FS_F_PERM, c->killed);
+	if (c->set & FS_SET_UID)
+		fs__set_inode(op, c->ino, FS_F_UID, c->in->uid);
+	if (c->set & FS_SET_GID)
+		fs__set_inode(op, c->ino, FS_F_GID, c->in->gid);
+	add_time(op, c, FS_SET_ATIME_NOW, FS_SET_ATIME, FS_F_ATIME, c->in->atime_ns);
+	add_time(op, c, FS_SET_MTIME_NOW, FS_SET_MTIME, FS_F_MTIME, c->in->mtime_ns);
+	if (changes_permissions(c->set))
+		fs__set_inode_now(op, c->ino, FS_F_PERM_VERSION);
+	add_time(op, c, 0, FS_SET_CTIME, FS_F_CTIME, c->in->ctime_ns);
+	if (!(c->set & FS_SET_CTIME))
+		fs__touch_ctime(op, c->ino);
+}
+
+/* What the record is after the change, given that its times of now are @stamp. */
+static void apply_change(struct fs_inode *rec, const struct change *c, uint64_t stamp)
+{
+	if (c->set & FS_SET_MODE)
+		rec->perm = c->in->mode & 07777;
+	else if (c->set & FS_KILL_SUID)
+		rec->perm = c->killed;
+	if (c->set & FS_SET_UID)
+		rec->uid = c->in->uid;
+	if (c->set & FS_SET_GID)
+		rec->gid = c->in->gid;
+	if (c->set & FS_SET_ATIME_NOW)
+		rec->atime_ns = stamp;
+	else if (c->set & FS_SET_ATIME)
+		rec->atime_ns = c->in->atime_ns;
+	if (c->set & FS_SET_MTIME_NOW)
+		rec->mtime_ns = stamp;
+	else if (c->set & FS_SET_MTIME)
+		rec->mtime_ns = c->in->mtime_ns;
+	if (changes_permissions(c->set))
+		rec->perm_version = stamp;
+	rec->ctime_ns = c->set & FS_SET_CTIME ? c->in->ctime_ns : later(rec->ctime_ns, stamp);
+}
+
+static uint16_t without_suid(uint16_t perm)
+{
+	if (perm & S_IXGRP)
+		perm &= (uint16_t)~S_ISGID;
+	return perm & (uint16_t)~S_ISUID;
+}
+
+/* Everything but the size. The record before the change comes with it: one request. */
+static int try_change(struct fs_op *op, struct change *c, const struct fs_inode *known,
+		      struct fs_inode *rec)
+{
+	struct fs_key k;
+	uint32_t cond;
+	int err;
+
+	fs__op_reset(op);
+	if (c->set & FS_KILL_SUID && !(c->set & FS_SET_MODE)) {
+		c->killed = without_suid(known->perm);
+		cond = fs__if_inode_u64(op, c->ino, FS_F_PERM, known->perm);
+	} else {
+		cond = fs__if_inode_exists(op, c->ino);
+	}
+	fs__key_inode(&k, c->ino);
+	txn_get(&op->m, fs__key_slice(&k));
+	add_change(op, c);
+	err = fs__op_exec(op);
+	if (!err) {
+		err = fs__inode_take(op->fs, c->ino, fs__op_value(op, 0), rec);
+		apply_change(rec, c, op->r.stamp);
+	} else if (fs__failed_at(op, err, cond)) {
+		int found = fs__op_current_inode(op, c->ino, rec);
+
+		err = found ? found : ERR_CONDITION;
+	}
+	return err == ERR_NOT_FOUND ? ERR_STALE : err;
+}
+
+static int change_fields(struct fs *fs, struct change *c, struct fs_inode *rec)
+{
+	struct fs_inode known = {0};
+	struct fs_op op;
+	int err = 0;
+
+	fs__op_begin(&op, fs);
+	if (c->set & FS_KILL_SUID)
+		err = fs__inode_known(fs, c->ino, &known);
+	while (!err) {
+		err = try_change(&op, c, &known, rec);
+		if (err != ERR_CONDITION && !fs__err_transient(err))
+			break;
+		if (err == ERR_CONDITION)
+			known = *rec;
+		err = fs__op_conflict(&op);
+	}
+	fs__op_end(&op);
+	return err;
+}
+
+int fs_setattr(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr *in,
+	       struct fs_attr *out)
+{
+	struct change c = {.ino = ino, .set = set, .in = in};
+	struct fs_inode rec;
+	uint64_t stamp;
+	int err = FS_READ_ONLY_CHECK(fs);
+
+	if (err)
+		return err;
+	if (set & FS_SET_SIZE && set & FS_KILL_SUID && !(set & FS_SET_MODE)) {
+		c.set = FS_KILL_SUID; /* needs a condition of its own: first this, then the size */
+		err = change_fields(fs, &c, &rec);
+		if (err)
+			return err;
+		c.set = set & ~(unsigned)FS_KILL_SUID;
+	}
+	if (set & FS_SET_SIZE) {
+		err = fs__set_size(fs, ino, in->size, add_change, &c, &rec, &stamp);
+		if (!err)
+			apply_change(&rec, &c, stamp);
+	} else {
+		err = change_fields(fs, &c, &rec);
+	}
+	if (err)
+		return err;
+	fs__hint_inode_set(fs, ino, &rec);
+	if (out)
+		fs__attr(fs, ino, &rec, out);
+	return 0;
+}

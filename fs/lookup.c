@@ -1,0 +1,76 @@
+/* From a name to an inode. */
+#include "fs/fs_internal.h"
+
+/* "." and "..", which no kernel asks for but handles do. */
+static int lookup_dot(struct fs *fs, fs_ino parent, struct slice name, struct fs_attr *a)
+{
+	int err = fs_getattr(fs, parent, a);
+
+	if (!err && a->nlink != 0 && name.len == 2)
+		err = a->mode >> 12 == FS_T_DIR ? fs_getattr(fs, a->parent, a) : ERR_NOT_DIR;
+	return err;
+}
+
+/* The inode lies in another group: a second request. When it is gone, either the name has changed
+ * meanwhile (then again), or it dangles. */
+static int lookup_elsewhere(struct fs *fs, const struct fs_name *n, struct fs_inode *rec,
+			    uint64_t *dangling)
+{
+	int err = fs__inode_get(fs, n->entry.ino, rec);
+
+	if (!err && rec->nlink > 0)
+		return 0;
+	if (err && err != ERR_STALE)
+		return err;
+	if (*dangling == n->version)
+		return ERR_CORRUPT;
+	*dangling = n->version;
+	return ERR_ABORTED;
+}
+
+static int lookup_once(struct fs_op *op, struct fs_name *n, struct fs_inode *rec,
+		       uint64_t *dangling)
+{
+	int err;
+
+	fs__op_reset(op);
+	fs__name_read(op, n);
+	err = fs__op_read(op);
+	if (!err)
+		err = fs__name_take(op, n, 0);
+	if (err)
+		return err;
+	if (!n->present)
+		return ERR_NOT_FOUND;
+	if (fs__op_value(op, 1)->status == ERR_ELSEWHERE)
+		return lookup_elsewhere(op->fs, n, rec, dangling);
+	return fs__inode_decode(fs__op_value(op, 1)->value, rec);
+}
+
+int fs_lookup(struct fs *fs, fs_ino parent, struct slice name, struct fs_attr *a)
+{
+	uint64_t dangling = 0;
+	struct fs_inode rec;
+	struct fs_name n;
+	struct fs_op op;
+	int err;
+
+	if (fs__name_is_dot(name))
+		return lookup_dot(fs, parent, name, a);
+	err = fs__name_init(fs, parent, name, &n);
+	if (err)
+		return err;
+	fs__op_begin(&op, fs);
+	for (;;) {
+		err = lookup_once(&op, &n, &rec, &dangling);
+		if (err != ERR_ABORTED)
+			break;
+		err = fs__op_conflict(&op);
+		if (err)
+			break;
+	}
+	fs__op_end(&op);
+	if (!err)
+		fs__attr(fs, n.entry.ino, &rec, a);
+	return err;
+}

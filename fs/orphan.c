@@ -1,0 +1,264 @@
+/* Reaping: deleting what nobody can reach any more. Every step can be repeated, by anybody: the G
+ * record goes with the last one. */
+#include "base/bytes.h"
+#include "fs/fs_internal.h"
+
+#define RETRY_NS (1 * NS_PER_S)
+
+void fs__delete_inode(struct fs_op *op, fs_ino ino, const struct fs_inode *rec)
+{
+	struct fs_key from, to;
+
+	if (rec->type != FS_T_FILE || rec->data_id == ino) {
+		fs__range_number(&from, &to, ino);
+		txn_delete_range(&op->m, fs__key_slice(&from), fs__key_slice(&to));
+		return;
+	}
+	fs__key_inode(&from, ino); /* blocks under ino, if any, are another reaping's */
+	txn_delete(&op->m, fs__key_slice(&from));
+	fs__range_number(&from, &to, rec->data_id);
+	txn_delete_range(&op->m, fs__key_slice(&from), fs__key_slice(&to));
+}
+
+/* ---- ranges ---- */
+
+/* Empties [from, to), TXN_SCAN_ITEMS_MAX keys an entry. */
+static int empty_range(struct fs *fs, const struct fs_key *from, const struct fs_key *to)
+{
+	struct fs_key at = *from, end;
+	struct fs_op op;
+	int err = 0;
+
+	fs__op_begin(&op, fs);
+	while (!err && slice_cmp(fs__key_slice(&at), fs__key_slice(to)) < 0) {
+		fs__range_piece(fs, &at, to, &end);
+		fs__op_reset(&op);
+		txn_delete_range(&op.m, fs__key_slice(&at), fs__key_slice(&end));
+		err = fs__op_exec(&op);
+		if (!err && op.r.numbers[0] < TXN_SCAN_ITEMS_MAX)
+			at = end;
+		else if (fs__err_transient(err) || err == ERR_ELSEWHERE)
+			err = fs__op_conflict(&op);
+	}
+	fs__op_end(&op);
+	return err;
+}
+
+static int empty_kind(struct fs *fs, uint64_t number, uint8_t kind)
+{
+	struct fs_key from, to;
+
+	fs__range_kind(&from, &to, number, kind);
+	return empty_range(fs, &from, &to);
+}
+
+int fs__reap_blocks(struct fs *fs, uint64_t data_id)
+{
+	struct fs_stripe_set set;
+	struct fs_key from, to;
+	int err = fs__stripes_get(fs, data_id, &set);
+
+	for (uint32_t i = set.count; !err && i > 0; i--) {
+		fs__range_blocks(&from, &to, data_id, set.stripes[i - 1] * FS_BLOCKS_PER_STRIPE,
+				 UINT64_MAX);
+		err = empty_range(fs, &from, &to);
+	}
+	fs__stripes_release(&set);
+	if (!err)
+		err = empty_kind(fs, data_id, FS_KIND_BLOCK);
+	return err ? err : empty_kind(fs, data_id, FS_KIND_STRIPES);
+}
+
+static int delete_record(struct fs *fs, uint64_t object, enum fs_reap_what what)
+{
+	struct fs_key k;
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	fs__key_reap(&k, object, (uint8_t)what);
+	do {
+		fs__op_reset(&op);
+		txn_delete(&op.m, fs__key_slice(&k));
+		err = fs__op_exec(&op);
+	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	fs__op_end(&op);
+	return err;
+}
+
+static int reap_data(struct fs *fs, uint64_t data_id, enum fs_reap_what what)
+{
+	int err = fs__reap_blocks(fs, data_id);
+
+	return err ? err : delete_record(fs, data_id, what);
+}
+
+/* ---- inodes ---- */
+
+static bool all_at_own_place(const struct fs_inode *rec)
+{
+	return !rec->xattrs && (rec->type != FS_T_FILE || rec->size <= STRIPE_SIZE);
+}
+
+/* Takes the inode away, so that nothing can be added to what it had. Small ones go altogether.
+ * ERR_CONDITION: it has changed. */
+static int delete_orphan(struct fs_op *op, fs_ino ino, const struct fs_inode *rec)
+{
+	struct fs_key k, to;
+
+	fs__op_reset(op);
+	fs__if_inode_u64(op, ino, FS_F_NLINK, 0);
+	fs__if_inode_u64(op, ino, FS_F_DATA_ID, rec->data_id);
+	if (all_at_own_place(rec)) {
+		fs__if_inode_u64(op, ino, FS_F_SIZE, rec->size);
+		fs__if_inode_u64(op, ino, FS_F_XATTRS, 0);
+		fs__delete_inode(op, ino, rec);
+		fs__key_reap(&k, ino, FS_REAP_INODE);
+		txn_delete(&op->m, fs__key_slice(&k));
+		return fs__op_exec(op);
+	}
+	fs__key_inode(&k, ino);
+	txn_delete(&op->m, fs__key_slice(&k));
+	fs__range_kind(&k, &to, ino, FS_KIND_XATTR);
+	txn_delete_range(&op->m, fs__key_slice(&k), fs__key_slice(&to));
+	if (rec->type == FS_T_FILE && rec->data_id != ino)
+		fs__put_reap(op, rec->data_id, FS_REAP_DATA);
+	return fs__op_exec(op);
+}
+
+/* The inode is gone; what it had is not, or not all. */
+static int reap_remains(struct fs *fs, fs_ino ino, uint64_t data_id)
+{
+	struct fs_key k;
+	struct fs_op op;
+	int err = empty_kind(fs, ino, FS_KIND_XATTR);
+	bool own_data_pending;
+
+	if (err)
+		return err;
+	if (data_id != ino) {
+		err = reap_data(fs, data_id, FS_REAP_DATA);
+		return err ? err : delete_record(fs, ino, FS_REAP_INODE);
+	}
+	/* Blocks under ino may be older contents whose own G record is still there: either may go
+	 * first, both delete the same. */
+	fs__op_begin(&op, fs);
+	fs__key_reap(&k, ino, FS_REAP_DATA);
+	txn_get(&op.m, fs__key_slice(&k));
+	err = fs__op_read(&op);
+	own_data_pending = !err && fs__op_value(&op, 0)->status == 0;
+	fs__op_end(&op);
+	if (!err && !own_data_pending)
+		err = fs__reap_blocks(fs, ino);
+	return err ? err : delete_record(fs, ino, FS_REAP_INODE);
+}
+
+/* 1: there is no G record, or no reason for it any more. */
+static int look_at_orphan(struct fs *fs, fs_ino ino, struct fs_inode *rec, bool *present)
+{
+	struct fs_key k;
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	fs__key_reap(&k, ino, FS_REAP_INODE);
+	txn_get(&op.m, fs__key_slice(&k));
+	fs__key_inode(&k, ino);
+	txn_get(&op.m, fs__key_slice(&k));
+	err = fs__op_read(&op);
+	if (!err && fs__op_value(&op, 0)->status == ERR_NOT_FOUND)
+		err = 1;
+	if (!err) {
+		err = fs__inode_take(fs, ino, fs__op_value(&op, 1), rec);
+		*present = err == 0;
+		if (err == ERR_NOT_FOUND)
+			err = 0;
+	}
+	fs__op_end(&op);
+	return err;
+}
+
+static int reap_inode(struct fs *fs, fs_ino ino)
+{
+	struct fs_inode rec = {.data_id = ino};
+	struct fs_op op;
+	bool present = false;
+	int err;
+
+	fs__op_begin(&op, fs);
+	for (;;) {
+		err = look_at_orphan(fs, ino, &rec, &present);
+		if (err || !present)
+			break;
+		if (rec.nlink > 0) { /* it has a name: the record is wrong */
+			err = delete_record(fs, ino, FS_REAP_INODE);
+			err = err ? err : 1;
+			break;
+		}
+		err = delete_orphan(&op, ino, &rec);
+		if (err == ERR_ELSEWHERE) { /* not all in one group after all */
+			rec.xattrs = true;
+			err = delete_orphan(&op, ino, &rec);
+		}
+		if (!err) {
+			fs__hint_inode_drop(fs, ino);
+			err = all_at_own_place(&rec) ? 1 : 0;
+			break;
+		}
+		if (err != ERR_CONDITION && !fs__err_transient(err))
+			break;
+		err = fs__op_conflict(&op);
+		if (err)
+			break;
+	}
+	fs__op_end(&op);
+	if (err)
+		return err > 0 ? 0 : err;
+	return reap_remains(fs, ino, rec.type == FS_T_FILE ? rec.data_id : ino);
+}
+
+int fs__reap_now(struct fs *fs, uint64_t object, enum fs_reap_what what)
+{
+	return what == FS_REAP_INODE ? reap_inode(fs, object) : reap_data(fs, object, what);
+}
+
+/* ---- in the background ---- */
+
+static void reaper(struct fs *fs, struct fs_task *t)
+{
+	struct fs_reap_job *j;
+
+	while ((j = TAILQ_FIRST(&fs->reap.jobs)) != NULL) {
+		TAILQ_REMOVE(&fs->reap.jobs, j, link);
+		fs->reap.waiting--;
+		if (fs__reap_now(fs, j->object, j->what) == 0 || t->stop) {
+			mem_free(j); /* failed at the end: its G record stays, for fsck */
+			continue;
+		}
+		fiber_interrupt_clear();
+		TAILQ_INSERT_TAIL(&fs->reap.jobs, j, link);
+		fs->reap.waiting++;
+		(void)fs__task_sleep(t, RETRY_NS);
+	}
+	fs->reap.running--;
+}
+
+void fs__reap_later(struct fs *fs, uint64_t object, enum fs_reap_what what)
+{
+	struct fs_reap_job *j;
+
+	if (fs->reap.waiting >= FS_REAP_WAITING_MAX || fs->closing) {
+		(void)fs__reap_now(fs, object, what); /* a failure leaves the G record, for fsck */
+		return;
+	}
+	if (fs->reap.running < FS_REAPERS_MAX && fs__background(fs, reaper, 0) == 0)
+		fs->reap.running++;
+	if (fs->reap.running == 0) {
+		(void)fs__reap_now(fs, object, what);
+		return;
+	}
+	j = mem_must_alloc(sizeof(*j));
+	*j = (struct fs_reap_job){.object = object, .what = (uint8_t)what};
+	TAILQ_INSERT_TAIL(&fs->reap.jobs, j, link);
+	fs->reap.waiting++;
+}

@@ -1,0 +1,205 @@
+/* Changing the size. No state shows bytes that lay beyond an end: they go in the transaction that
+ * cuts. What a file holds behind its first stripe goes from the tail, stripe by stripe. */
+#include "fs/fs_internal.h"
+
+struct resize {
+	fs_ino ino;
+	uint64_t size; /* wanted */
+	fs_also_fn *also;
+	void *ctx;
+	struct fs_inode rec; /* as known now */
+	uint64_t stamp, fresh_id;
+	struct fs_stripe_set far; /* of rec.data_id, for rec.data_version */
+	bool far_known;
+};
+
+static int resizable(const struct fs_inode *rec)
+{
+	if (rec->type == FS_T_DIR)
+		return ERR_IS_DIR;
+	return rec->type == FS_T_FILE ? 0 : ERR_INVAL;
+}
+
+static void add_conditions(struct fs_op *op, const struct resize *z)
+{
+	fs__if_inode_u64(op, z->ino, FS_F_DATA_ID, z->rec.data_id);
+	fs__if_inode_u64(op, z->ino, FS_F_SIZE, z->rec.size);
+	if (z->far_known) /* a write could fill a hole without changing the size */
+		fs__if_inode_u64(op, z->ino, FS_F_DATA_VERSION, z->rec.data_version);
+}
+
+/* Blocks behind @size within its stripe go, the block that it cuts is cut. */
+static void add_cut(struct fs_op *op, uint64_t data_id, uint64_t size)
+{
+	uint64_t first = size / BLOCK_SIZE;
+	struct fs_key from, to;
+
+	if (size % BLOCK_SIZE != 0) {
+		fs__key_block(&from, data_id, first);
+		txn_cut(&op->m, fs__key_slice(&from), size % BLOCK_SIZE);
+		first++;
+	}
+	if (first % FS_BLOCKS_PER_STRIPE == 0 && size % STRIPE_SIZE != 0)
+		return; /* the cut block is the stripe's last */
+	fs__range_blocks(&from, &to, data_id, first, UINT64_MAX);
+	txn_delete_range(&op->m, fs__key_slice(&from), fs__key_slice(&to));
+}
+
+/* One step on the way: sets the size to @size. */
+static int step(struct fs_op *op, struct resize *z, uint64_t size)
+{
+	bool shrinks = size < z->rec.size, last = size == z->size;
+	int err;
+
+	fs__op_reset(op);
+	add_conditions(op, z);
+	if (shrinks)
+		add_cut(op, z->rec.data_id, size);
+	fs__set_inode(op, z->ino, FS_F_SIZE, size);
+	fs__add_write_times(op, z->ino);
+	if (last && z->also)
+		z->also(op, z->ctx);
+	err = fs__op_exec(op);
+	if (!err) {
+		z->rec.size = size;
+		z->rec.data_version++;
+		z->stamp = op->r.stamp;
+	}
+	return err;
+}
+
+/* To 0 by new, empty contents; the old ones are deleted later. */
+static int start_over(struct fs_op *op, struct resize *z)
+{
+	uint64_t old = z->rec.data_id, counter;
+	int err = 0;
+
+	if (!z->fresh_id) {
+		err = fs__ino_next(op->fs, &counter);
+		if (err)
+			return err;
+		z->fresh_id = fs__number(fs__place(z->ino), counter);
+	}
+	fs__op_reset(op);
+	add_conditions(op, z);
+	fs__set_inode(op, z->ino, FS_F_DATA_ID, z->fresh_id);
+	fs__set_inode(op, z->ino, FS_F_SIZE, 0);
+	fs__add_write_times(op, z->ino);
+	fs__put_reap(op, old, FS_REAP_DATA);
+	if (z->also)
+		z->also(op, z->ctx);
+	err = fs__op_exec(op);
+	if (err)
+		return err;
+	z->rec.size = 0;
+	z->rec.data_id = z->fresh_id;
+	z->rec.data_version++;
+	z->stamp = op->r.stamp;
+	fs__reap_later(op->fs, old, FS_REAP_DATA);
+	return 0;
+}
+
+/* Needs to know which stripes hold data, of the very contents that the record describes. */
+static int know_far(struct fs *fs, struct resize *z)
+{
+	int err;
+
+	fs__stripes_release(&z->far);
+	z->far_known = false;
+	err = fs__inode_get(fs, z->ino, &z->rec);
+	if (!err)
+		err = fs__stripes_get(fs, z->rec.data_id, &z->far);
+	z->far_known = err == 0;
+	return err;
+}
+
+/* The last stripe with data that begins at or behind the wanted size, before the present one. */
+static bool next_far(const struct resize *z, uint64_t *start)
+{
+	for (uint32_t i = z->far.count; i > 0; i--) {
+		uint64_t at = z->far.stripes[i - 1] * STRIPE_SIZE;
+
+		if (at < z->rec.size && at > z->size) {
+			*start = at;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* One transaction towards the goal; *done when it is reached. */
+static int advance(struct fs_op *op, struct resize *z, bool *done)
+{
+	uint64_t start;
+	int err;
+
+	if (z->size == 0 && z->rec.size > FS_DELETE_NOW_MAX) {
+		z->far_known = false;
+		err = start_over(op, z);
+		*done = !err;
+		return err;
+	}
+	if (z->size < z->rec.size && z->rec.size > STRIPE_SIZE && !z->far_known) {
+		err = know_far(op->fs, z);
+		*done = false;
+		return err;
+	}
+	if (z->far_known && next_far(z, &start))
+		return step(op, z, start);
+	err = step(op, z, z->size);
+	*done = !err;
+	return err;
+}
+
+static int refresh(struct fs_op *op, struct resize *z)
+{
+	int err = fs__op_current_inode(op, z->ino, &z->rec);
+
+	z->far_known = false;
+	return err == ERR_NOT_FOUND ? ERR_STALE : err;
+}
+
+static int run(struct fs_op *op, struct resize *z)
+{
+	bool done = false;
+	int err = fs__inode_known(op->fs, z->ino, &z->rec);
+
+	if (!err)
+		err = resizable(&z->rec);
+	while (!err && !done) {
+		err = advance(op, z, &done);
+		if (err == ERR_CONDITION) {
+			err = refresh(op, z);
+			if (!err)
+				err = fs__op_conflict(op);
+		} else if (fs__err_transient(err)) {
+			err = fs__op_conflict(op);
+		}
+	}
+	return err;
+}
+
+int fs__set_size(struct fs *fs, fs_ino ino, uint64_t size, fs_also_fn *also, void *ctx,
+		 struct fs_inode *rec, uint64_t *stamp)
+{
+	struct resize z = {.ino = ino, .size = size, .also = also, .ctx = ctx};
+	struct fs_op op;
+	int err;
+
+	if (size > FS_FILE_SIZE_MAX)
+		return ERR_FILE_TOO_BIG;
+	fs__op_begin(&op, fs);
+	err = run(&op, &z);
+	fs__op_end(&op);
+	fs__stripes_release(&z.far);
+	if (err)
+		return err;
+	if (z.rec.mtime_ns < z.stamp)
+		z.rec.mtime_ns = z.stamp;
+	if (z.rec.ctime_ns < z.stamp)
+		z.rec.ctime_ns = z.stamp;
+	fs__hint_inode_set(fs, ino, &z.rec);
+	*rec = z.rec;
+	*stamp = z.stamp;
+	return 0;
+}

@@ -1,0 +1,90 @@
+/* A cluster for the file system's tests, in memory and in one process: an executor with the
+ * semantics of txn/txn.h over several groups, virtual time, and faults on request.
+ *
+ *     struct fsx *x = fsx_new(4, seed);
+ *     struct fsx_mount *m = fsx_mount(x);
+ *     fsx_call(x, fn, arg);       runs fn(arg) in a fiber until it returns
+ *     fsx_settle(x);              until no fiber has anything to do
+ *     fsx_free(x);
+ */
+#ifndef PAXFS_TESTS_LIB_FS_FIXTURE_H
+#define PAXFS_TESTS_LIB_FS_FIXTURE_H
+
+#include <bsd/sys/tree.h>
+
+#include "base/fiber.h"
+#include "base/list.h"
+#include "fs/fs.h"
+
+struct fsx_rec {
+	RB_ENTRY(fsx_rec) link;
+	struct buf key, value;
+	uint64_t version;
+};
+RB_HEAD(fsx_tree, fsx_rec);
+
+struct fsx_border { /* from this key on, up to the next border, `group` owns */
+	struct buf from;
+	uint32_t group;
+};
+
+struct fsx_mount {
+	struct fsx *x;
+	struct txn_executor executor;
+	struct fs_backend b;
+	struct fs *fs;
+	int64_t lives; /* executions until this client is dead: ERR_SESSION; < 0: for ever */
+	int64_t lose_reply; /* the n-th execution from now runs, but answers ERR_TIMEOUT; 0: none */
+	LIST_ENTRY(fsx_mount) link;
+};
+
+struct fsx {
+	struct env env;
+	uint64_t now_ns, seed;
+	TAILQ_HEAD(fsx_timers, env_timer_box) timers;
+	struct fiber_sched *fibers;
+	struct fsx_tree tree;
+	struct fsx_border *borders;
+	uint32_t border_count, groups;
+	uint64_t stamp, version;
+	LIST_HEAD(fsx_mounts, fsx_mount) mounts;
+
+	uint64_t delay_ns; /* each execution waits up to this, before and after */
+	/* Called before each execution, on the caller's fiber; may run calls of its own. */
+	void (*before)(struct fsx *x, const struct txn_mini *m);
+	bool in_before;
+
+	uint64_t execs, reads, writes, cross; /* so far; cross: writes over several groups */
+};
+
+struct fsx *fsx_new(uint32_t groups, uint64_t seed);
+void fsx_free(struct fsx *x); /* closes the mounts first */
+
+/* A mount with a session of its own; the file system is formatted by the first one. */
+struct fsx_mount *fsx_mount(struct fsx *x);
+struct fsx_mount *fsx_mount_with(struct fsx *x, const struct fs_options *o);
+void fsx_umount(struct fsx_mount *m); /* fs_close */
+void fsx_kill(struct fsx_mount *m);   /* dies now: nothing it does reaches the store any more */
+
+void fsx_call(struct fsx *x, fiber_fn *fn, void *arg);
+void fsx_start(struct fsx *x, fiber_fn *fn, void *arg); /* starts only */
+void fsx_settle(struct fsx *x);
+uint64_t fsx_random(struct fsx *x);
+
+/* From @key on, up to the next border, another group owns. */
+void fsx_split(struct fsx *x, struct slice key, uint32_t group);
+uint32_t fsx_group_of(struct fsx *x, struct slice key);
+
+/* Direct access, for damage and for counting. */
+struct fsx_rec *fsx_find(struct fsx *x, struct slice key);
+void fsx_put(struct fsx *x, struct slice key, struct slice value);
+void fsx_delete(struct fsx *x, struct slice key);
+size_t fsx_count(struct fsx *x, uint8_t kind); /* stored keys of a kind */
+
+/* Runs fsck from a fiber on a mount and fails the test when it finds anything (leftovers of dead
+ * sessions included). */
+void fsx_check(struct fsx_mount *m);
+
+RB_PROTOTYPE(fsx_tree, fsx_rec, link, fsx_rec_cmp)
+
+#endif

@@ -18,6 +18,7 @@
 
 /* Stored keys have the shape place(2) | number(8) | kind(1) | rest; transactions need to know only
  * that, for references. place = bits 62-48 of the number for most kinds. */
+#define TXN_KEY_HEAD	   11u /* bytes before the rest */
 #define TXN_KEY_KIND_BLOCK 'B' /* lives in the engine's block table */
 
 /* A fixed-width little-endian field of a record. */

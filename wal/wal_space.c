@@ -1,0 +1,167 @@
+/* Segments: which are free, which is next, how much room there is. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "wal/wal_internal.h"
+
+#define FREE_BYTES_AGE_NS 100000000u /* the device is asked for its free space this often */
+#define FREE_SEGMENTS_LEFT 2u /* of the device's space is left to everything else on it */
+
+uint64_t wal__now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void wal__segment_name(char out[WAL_DEVICE_NAME_MAX], uint32_t number)
+{
+	(void)snprintf(out, WAL_DEVICE_NAME_MAX, "%08" PRIu32 ".wal", number);
+}
+
+struct wal_segment *wal__segment_add(struct wal *w)
+{
+	struct wal_segment *s = mem_must_alloc(sizeof(*s));
+
+	if (w->segment_count == w->segment_cap) {
+		w->segment_cap = w->segment_cap > 0 ? 2 * w->segment_cap : 16;
+		w->segments = mem_must_realloc(w->segments,
+					       w->segment_cap * sizeof(struct wal_segment *));
+	}
+	w->segments[w->segment_count++] = s;
+	s->number = w->segment_count;
+	s->role = WAL_SEALED;
+	return s;
+}
+
+void wal__space_count(void *ctx, const struct wal_place *at, bool live)
+{
+	struct wal *w = ctx;
+	struct wal_segment *s = w->segments[at->segment - 1];
+	uint64_t size = wal__record_size(at->length);
+
+	CHECK(at->segment <= w->segment_count);
+	if (live) {
+		s->live_count++;
+		s->live_bytes += size;
+		w->live_bytes += size;
+		return;
+	}
+	CHECK(s->live_count > 0 && s->live_bytes >= size);
+	s->live_count--;
+	s->live_bytes -= size;
+	w->live_bytes -= size;
+	s->free_after = wal__max(s->free_after, w->cause);
+}
+
+static bool is_free(const struct wal *w, const struct wal_segment *s)
+{
+	return s->role == WAL_SEALED && s->live_count == 0 && s != w->victim &&
+	       s->free_after <= atomic_load(&w->synced);
+}
+
+static uint64_t device_free(struct wal *w)
+{
+	uint64_t now = wal__now_ns();
+
+	if (w->inline_io || w->free_bytes_at_ns == 0 || now - w->free_bytes_at_ns > FREE_BYTES_AGE_NS) {
+		w->free_bytes = w->device->ops->free_bytes(w->device);
+		w->free_bytes_at_ns = now;
+	}
+	return w->free_bytes;
+}
+
+/* Segments that could be created. */
+static uint64_t growth(struct wal *w)
+{
+	uint64_t total = (uint64_t)w->segment_count * w->segment_size;
+	uint64_t left = (uint64_t)FREE_SEGMENTS_LEFT * w->segment_size;
+	uint64_t device = device_free(w);
+	uint64_t allowed = w->size_max > total ? w->size_max - total : 0;
+
+	device = device > left ? device - left : 0;
+	return (device < allowed ? device : allowed) / w->segment_size;
+}
+
+struct wal_segment *wal__space_pick(struct wal *w, bool beyond_limits)
+{
+	struct wal_segment *s = NULL;
+
+	for (uint32_t i = 0; i < w->segment_count && s == NULL; i++) {
+		if (is_free(w, w->segments[i]))
+			s = w->segments[i];
+	}
+	if (s == NULL && !beyond_limits && growth(w) == 0)
+		return NULL;
+	if (s == NULL)
+		s = wal__segment_add(w);
+	CHECK(!s->queued);
+	s->generation = ++w->generation_last;
+	s->salt = (uint32_t)w->device->ops->random(w->device);
+	s->block = w->device->block;
+	s->role = WAL_SPARE;
+	s->free_after = 0;
+	s->failed = false;
+	return s;
+}
+
+struct wal_segment *wal__space_next(struct wal *w)
+{
+	struct wal_segment *s = w->spare;
+
+	w->spare = NULL;
+	if (s != NULL)
+		return s;
+	/* Beyond the limits: only what draws on the reserve is still appended here. */
+	s = wal__space_pick(w, true);
+	wal__job_add(w, s);
+	return s;
+}
+
+/* File numbers have no gaps, so a file is created only when the one before it is there; that may
+ * be the active one, still on its way. */
+static bool may_prepare(const struct wal *w)
+{
+	return w->active == NULL || w->active->durable == w->active->generation;
+}
+
+void wal__space_tend(struct wal *w)
+{
+	wal__lock(w);
+	if (w->spare == NULL && may_prepare(w)) {
+		w->spare = wal__space_pick(w, false);
+		if (w->spare != NULL)
+			wal__job_add(w, w->spare);
+	} else if (w->spare != NULL && w->spare->failed && may_prepare(w) &&
+		   device_free(w) > (uint64_t)(1 + FREE_SEGMENTS_LEFT) * w->segment_size) {
+		w->spare->failed = false;
+		wal__job_add(w, w->spare);
+	}
+	wal__unlock(w);
+}
+
+bool wal_has_room(struct wal *w, uint64_t bytes)
+{
+	uint64_t capacity = wal__limit(w) - WAL_DATA_START;
+	uint64_t want = bytes + w->segment_size; /* the reserve */
+	uint64_t room = 0;
+
+	if (device_free(w) < (uint64_t)FREE_SEGMENTS_LEFT * w->segment_size)
+		return false;
+	wal__lock(w);
+	if (w->active != NULL && w->cut == 0 && wal__position(w) < wal__limit(w))
+		room += wal__limit(w) - wal__position(w);
+	if (w->spare != NULL && !w->spare->failed)
+		room += capacity;
+	wal__unlock(w);
+	room += growth(w) * capacity;
+	for (uint32_t i = 0; i < w->segment_count && room < want; i++) {
+		if (is_free(w, w->segments[i]))
+			room += capacity;
+	}
+	return want <= room;
+}

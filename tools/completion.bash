@@ -7,7 +7,7 @@ _paxfs_run() { # _paxfs_run WORD ARGUMENT...: the program typed as WORD, quietly
 
 	shift
 	case $program in
-	'~/'*) program=$HOME/${program#'~/'} ;;
+	\~/*) program=$HOME/${program#\~/} ;;
 	esac
 	"$program" "$@" </dev/null 2>/dev/null
 }
@@ -18,8 +18,7 @@ _paxfs_commands() { # from "  name     what it does"
 
 _paxfs_options() { # from "  -x, --option VALUE  what it does"
 	_paxfs_run "$1" "$2" --help |
-		sed -nE 's/^ +(-[A-Za-z])(, .*|  .*)$/\1\n&/p; t; s/^ +(--[a-z-]+).*/\1/p' |
-		sed -nE 's/^(-[A-Za-z])$/\1/p; s/^ *(-[A-Za-z], )?(--[a-z-]+).*/\2/p' | sort -u
+		sed -nE 's/^ +((-[A-Za-z])(, (--[a-z-]+))?|(--[a-z-]+)) .*/\2 \4 \5/p'
 }
 
 _paxfs_words() { # _paxfs_words "WORDS": those that begin with $cur
@@ -65,6 +64,10 @@ _paxfs() {
 	local program=${COMP_WORDS[0]} command=${COMP_WORDS[1]:-}
 
 	COMPREPLY=()
+	case $prev:$cur in # --option=VALUE is three words to readline
+	--*:=) cur= ;;
+	=:*) prev=${COMP_WORDS[COMP_CWORD - 2]} ;;
+	esac
 	if [ "$COMP_CWORD" -eq 1 ]; then
 		case $cur in
 		-*) _paxfs_words '--help --version' ;;
@@ -78,9 +81,8 @@ _paxfs() {
 	local:*) _paxfs_words 'up down status' ;;
 	mount:*) _paxfs_files -d ;;
 	where:*) _paxfs_files ;;
-	mput:*@*)
-		compopt -o filenames 2>/dev/null
-		mapfile -t COMPREPLY < <(compgen -f -- "${cur#*@}")
+	mput:*) # KEY=@FILE is several words to readline, but @ stays with the last one
+		[[ $prev == *@ ]] && mapfile -t COMPREPLY < <(compgen -P @ -f -- "$cur")
 		;;
 	esac
 }

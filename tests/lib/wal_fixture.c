@@ -12,7 +12,26 @@
 
 static void on_synced(void *ctx)
 {
-	wal_fixture_note_synced(ctx);
+	struct wal_fixture *f = ctx;
+
+	if (f->cfg.inline_io) {
+		wal_fixture_note_synced(f);
+		return;
+	}
+	pthread_mutex_lock(&f->lock);
+	pthread_cond_signal(&f->woken);
+	pthread_mutex_unlock(&f->lock);
+}
+
+void wal_fixture_wait(struct wal_fixture *f, uint64_t number)
+{
+	if (!f->cfg.inline_io) {
+		pthread_mutex_lock(&f->lock);
+		while (wal_synced(f->wal) < number)
+			pthread_cond_wait(&f->woken, &f->lock);
+		pthread_mutex_unlock(&f->lock);
+	}
+	wal_fixture_note_synced(f);
 }
 
 void wal_fixture_init(struct wal_fixture *f, struct wal_device *device, uint64_t seed)
@@ -26,12 +45,17 @@ void wal_fixture_init(struct wal_fixture *f, struct wal_device *device, uint64_t
 			.ctx = f},
 		.seed = seed,
 	};
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_cond_init(&f->woken, NULL);
 }
 
 void wal_fixture_release(struct wal_fixture *f)
 {
 	wal_fixture_close(f);
 	mem_free(f->appends);
+	f->appends = NULL;
+	pthread_cond_destroy(&f->woken);
+	pthread_mutex_destroy(&f->lock);
 }
 
 uint64_t wal_fixture_random(struct wal_fixture *f, uint64_t below)
@@ -107,6 +131,7 @@ int wal_fixture_open(struct wal_fixture *f)
 	for (size_t i = 0; i < f->count; i++)
 		f->appends[i].seen = false;
 	f->wrong = 0;
+	f->run_first = f->count;
 	f->msg.text[0] = '\0';
 	err = wal_open(&f->cfg, on_replay, f, &f->wal, &f->msg);
 	if (err != 0)
@@ -145,6 +170,8 @@ uint64_t wal_fixture_append(struct wal_fixture *f, enum wal_type type, uint32_t 
 	r.payload = buf_slice(&b);
 	i = note(f, &r);
 	f->appends[i].number = wal_append(f->wal, &r);
+	for (size_t k = i; k > f->run_first && f->appends[k - 1].number == UINT64_MAX; k--)
+		f->appends[k - 1].number = f->appends[i].number;
 	buf_release(&b);
 	return f->appends[i].number;
 }
@@ -152,13 +179,10 @@ uint64_t wal_fixture_append(struct wal_fixture *f, enum wal_type type, uint32_t 
 void wal_fixture_truncate(struct wal_fixture *f, uint32_t group, uint64_t slot)
 {
 	size_t i = note(f, &(struct wal_record){.type = WAL_MARK, .group = group, .slot = slot});
-	struct wal_record probe = {.type = WAL_ENTRY, .group = UINT32_MAX};
 
-	wal_truncate(f->wal, group, slot);
 	/* Which batch the mark is in is not told; that of the next append is at least as high. */
-	probe.payload = slice_of(NULL, 0);
-	(void)probe;
 	f->appends[i].number = UINT64_MAX;
+	wal_truncate(f->wal, group, slot);
 }
 
 void wal_fixture_note_synced(struct wal_fixture *f)
@@ -168,7 +192,7 @@ void wal_fixture_note_synced(struct wal_fixture *f)
 	if (f->wal == NULL || (f->power_is_off != NULL && f->power_is_off(f->ctx)))
 		return;
 	synced = wal_synced(f->wal);
-	for (size_t i = f->count; i > 0; i--) {
+	for (size_t i = f->count; i > f->run_first; i--) {
 		struct wal_fixture_append *a = &f->appends[i - 1];
 
 		if (a->number <= synced)

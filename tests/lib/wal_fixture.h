@@ -3,6 +3,7 @@
 #ifndef PAXFS_TESTS_LIB_WAL_FIXTURE_H
 #define PAXFS_TESTS_LIB_WAL_FIXTURE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 
 #include "wal/wal.h"
@@ -22,12 +23,15 @@ struct wal_fixture {
 	struct wal *wal; /* NULL while closed */
 	struct wal_fixture_append *appends;
 	size_t count, cap;
+	size_t run_first; /* of the appends since the log was opened */
 	uint64_t seed;
 	bool (*power_is_off)(void *ctx); /* then nothing counts as synced any more; may be NULL */
 	void *ctx;
 	uint64_t slot[WAL_FIXTURE_GROUPS], mark[WAL_FIXTURE_GROUPS], ballot[WAL_FIXTURE_GROUPS];
 	unsigned wrong; /* replayed records that were never appended, or not so */
 	struct msg msg;
+	pthread_mutex_t lock; /* with a writer thread: */
+	pthread_cond_t woken; /* on_synced was called */
 };
 
 void wal_fixture_init(struct wal_fixture *f, struct wal_device *device, uint64_t seed);
@@ -39,6 +43,7 @@ void wal_fixture_close(struct wal_fixture *f);
 uint64_t wal_fixture_append(struct wal_fixture *f, enum wal_type type, uint32_t group,
 			    uint64_t ballot, uint64_t slot, size_t len);
 void wal_fixture_note_synced(struct wal_fixture *f); /* all up to wal_synced() */
+void wal_fixture_wait(struct wal_fixture *f, uint64_t number); /* until it is synced; notes it */
 void wal_fixture_truncate(struct wal_fixture *f, uint32_t group, uint64_t slot);
 
 uint64_t wal_fixture_random(struct wal_fixture *f, uint64_t below);

@@ -340,6 +340,29 @@ int fs__order_begin(struct fs *fs, struct fs_order *o); /* reads the key */
 int fs__order_walk(struct fs *fs, fs_ino moved, fs_ino dir);
 void fs__order_add(struct fs_op *op, struct fs_order *o);
 
+/* ---- paths ---- */
+
+#define FS_PATH_MAX  4096u
+#define FS_LINKS_MAX 40u /* symlinks on the way, as Linux has it */
+
+struct fs_walk { /* a path on its way to its last component */
+	struct fs *fs;
+	const struct fs_cred *make; /* missing directories are made as theirs; NULL: not made */
+	struct buf text;	    /* what is left is behind `at` */
+	size_t at;
+	unsigned links;
+	fs_ino dir;
+	struct slice name; /* borrowed from text; empty: the path is `dir` itself */
+	bool want_dir;	   /* a slash follows */
+};
+int fs__walk_begin(struct fs_walk *w, struct fs *fs, struct slice path,
+		   const struct fs_cred *make);
+/* To the last component, which is not looked up. ERR_STALE: again from the beginning. */
+int fs__walk_on(struct fs_walk *w);
+/* The last component is this symlink: on to the last component of where it leads. */
+int fs__walk_follow(struct fs_walk *w, fs_ino link);
+void fs__walk_end(struct fs_walk *w); /* also after a failed begin */
+
 #define FS_READ_ONLY_CHECK(fs)                                                                     \
 	((fs)->o.read_only ? ERR_READ_ONLY : 0)
 

@@ -276,12 +276,13 @@ static bool seals_to(const struct found *before, const struct found *f)
 	       before->seal.next_generation == f->header.generation;
 }
 
-/* What number the first batch of @f has, when the segment before it is still there to tell. When
- * it is not, it was reused, and that only after @f's first batch was on disk. */
+/* What number the first batch of @f has, when the segment before it is still there to tell, or when
+ * there was none before it. Otherwise that one was reused, and that only after @f's first batch was
+ * on disk. */
 static uint64_t expected_batch(const struct recovery *r, const struct found *f)
 {
-	if (f->header.generation == 1)
-		return 1;
+	if (f->header.active_number == 0)
+		return f->header.used + 1;
 	for (uint32_t i = 0; i < r->count; i++) {
 		if (seals_to(&r->found[i], f))
 			return r->found[i].seal_batch + 1;

@@ -10,7 +10,7 @@ static int node_cmp(const struct engine_node *a, const struct engine_node *b)
 	return engine_pos_cmp(engine_node_pos(a), engine_node_pos(b));
 }
 
-RB_GENERATE_STATIC(engine_tree, engine_node, link, node_cmp)
+RB_GENERATE_INTERNAL(engine_tree, engine_node, link, node_cmp, __attribute__((unused)) static)
 
 static struct engine_node probe_at(struct engine_pos pos)
 {

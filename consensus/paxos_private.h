@@ -4,6 +4,7 @@
 #define PAXFS_CONSENSUS_PAXOS_PRIVATE_H
 
 #include "base/check.h"
+#include "base/codec.h"
 #include "base/env.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -22,6 +23,9 @@
 #define PAXOS_SPAN_NS_MAX (60 * NS_PER_S) /* a longer span in a message is cut to this */
 #define PAXOS_LEASE_BAR 10u		 /* leases for which a peer does not count after a jump */
 #define PAXOS_HAND_OVER_TRIES 3u
+/* A follower that is sent nothing else hears of a chosen slot after so long: short enough to apply
+ * soon, long enough that the next ACCEPT carries it for free under load. */
+#define PAXOS_COMMIT_DELAY_NS (5 * NS_PER_MS)
 
 _Static_assert(PAXOS_PAGE_ENTRIES_MAX >= PAXOS_WINDOW_SLOTS_MAX, "a window fits a page's count");
 _Static_assert(PAXOS_PAGE_BYTES + ENTRY_SIZE_MAX + 65536u <= FRAME_SIZE_MAX,
@@ -63,7 +67,7 @@ struct paxos_peer {
 	uint32_t node;
 	bool connected;
 	uint64_t heard_ns; /* 0: never */
-	uint64_t sent_ns;  /* the last message of a leader */
+	uint64_t sent_ns;  /* the last ACCEPT of a leader */
 
 	/* election, for `ballot` */
 	bool voted;
@@ -78,7 +82,10 @@ struct paxos_peer {
 	uint64_t acked;	      /* it has accepted up to here, on disk */
 	uint64_t applied;
 	uint64_t entries_ns;  /* when entries were last sent; 0: none yet, `next` is a guess */
-	uint64_t progress_ns; /* when it last got further */
+	uint64_t progress_ns; /* when it last got further, or had nothing outstanding */
+	uint64_t ack_ns;      /* its last ACCEPTED of this reign; 0 before */
+	uint64_t pause_ns;    /* it is sent no entries until then */
+	uint64_t told;	      /* the chosen index that it was last sent */
 	uint64_t probe_ns;    /* when to probe next for lost entries */
 	uint32_t probes;      /* without progress */
 	uint64_t page_end[2]; /* last slots of the two catch-up pages in flight, older first */
@@ -176,7 +183,9 @@ struct paxos {
 	paxos_ballot token;  /* of a hand-over */
 	uint64_t max_round;  /* seen anywhere */
 	uint64_t election_ns, attempt_ns, stand_back_ns;
-	uint64_t catch_up_to, catch_up_ns;
+	uint64_t catch_up_to;	/* chosen according to the quorum of promises */
+	uint64_t catch_up_ns;	/* until when `commit` must have got beyond catch_up_from */
+	uint64_t catch_up_from;
 	struct paxos_adopted adopted;
 
 	/* leader */
@@ -235,6 +244,10 @@ enum paxos_role paxos__role(const struct paxos *p);
 /* The value that at least @rank of the @n values reach (1 = the largest). Sorts @v. */
 uint64_t paxos__nth_largest(uint64_t *v, uint32_t n, uint32_t rank);
 
+/* ---- paxos_entry.c ---- */
+int paxos__entry_decode_next(struct dec *d, paxos_ballot ballot, uint64_t slot,
+			     struct paxos_entry **out);
+
 /* ---- paxos_window.c: entries in memory ---- */
 struct paxos_slot *paxos__slot(struct paxos *p, uint64_t slot); /* must be in the ring */
 bool paxos__in_window(const struct paxos *p, uint64_t slot);
@@ -291,14 +304,18 @@ bool paxos__leader_alive(const struct paxos *p, uint64_t *wait_ns);
 
 /* ---- paxos_adopt.c: what phase 1 found ---- */
 void paxos__adopt_reset(struct paxos *p, uint64_t base);
-void paxos__adopt(struct paxos *p, struct paxos_entry *e);
+/* @e was found above @chosen, the chosen index of who had it. False: the slot is nonsense. */
+bool paxos__adopt(struct paxos *p, struct paxos_entry *e, uint64_t chosen);
+void paxos__adopt_release(struct paxos *p);
 /* Re-proposes what was found above commit, at `ballot`, and the no-op behind. ERR_NOMEM: nothing
  * happened. */
 int paxos__adopt_propose(struct paxos *p);
 
 /* ---- paxos_leader.c ---- */
+/* CATCHING_UP -> LEADING, with paxos__adopt_propose. When memory runs out the state stays, and the
+ * next step tries again. */
 void paxos__reign_begin(struct paxos *p);
-void paxos__step_down(struct paxos *p); /* and stand back in the next election */
+void paxos__step_down(struct paxos *p); /* -> FOLLOWER; and stand back in the next election */
 int paxos__propose(struct paxos *p, enum paxos_kind kind, struct slice data);
 void paxos__append_own(struct paxos *p, struct paxos_entry *e); /* takes the reference */
 int paxos__leader_settle(struct paxos *p);
@@ -308,7 +325,7 @@ void paxos__heartbeat(struct paxos *p, struct paxos_peer *q);
 void paxos__heartbeat_all(struct paxos *p);
 void paxos__rewind(struct paxos *p, struct paxos_peer *q, uint64_t next);
 
-/* ---- paxos_lease.c ---- */
+/* ---- paxos_lease.c (has paxos_lease_valid too) ---- */
 void paxos__lease_ack(struct paxos *p, struct paxos_peer *q, const struct paxos_message *m);
 uint64_t paxos__lease_until(const struct paxos *p); /* the leader's; 0: none */
 
@@ -316,7 +333,7 @@ uint64_t paxos__lease_until(const struct paxos *p); /* the leader's; 0: none */
 int paxos__read(struct paxos *p, uint64_t id);
 void paxos__reads_settle(struct paxos *p);
 void paxos__reads_tick(struct paxos *p);
-void paxos__reads_fail(struct paxos *p);
+void paxos__reads_fail(struct paxos *p); /* all, with ERR_NOT_LEADER */
 
 /* ---- paxos_learn.c ---- */
 /* One page of chosen entries from @first on for @q; *sent: its last slot, or first - 1. */

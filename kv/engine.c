@@ -134,10 +134,13 @@ void engine_del(struct engine_group *g, enum engine_table t, struct slice key)
 
 void engine_commit(struct engine_group *g, uint64_t applied_slot)
 {
+	uint64_t bytes = g->batch->bytes;
+
 	CHECK(g->in_batch && applied_slot >= engine_applied(g));
-	atomic_fetch_add(&g->engine->unflushed_bytes, g->batch->bytes);
 	g->engine->ops->commit(g, applied_slot);
 	CHECK(g->batch->count == 0 && engine_applied(g) == applied_slot);
+	/* Behind the commit: a flush in between counts too much as unflushed, never too little. */
+	atomic_fetch_add(&g->engine->unflushed_bytes, bytes);
 	g->in_batch = false;
 }
 

@@ -88,10 +88,14 @@ void engine_snapshot_free(struct engine_snapshot *s); /* takes NULL */
 
 /* Installing: begin wipes nothing visible; chunks go to a staging prefix; finish replaces the
  * group's whole state atomically and durably (flushed) and sets the applied slot. A half-received
- * one is never visible and is removed at the next begin or open. ERR_CORRUPT for a bad chunk. */
+ * one is never visible and is removed at the next begin or open. ERR_CORRUPT for a bad chunk: nothing
+ * of it was taken, the right one may follow. Finishing an incomplete stream is ERR_CORRUPT; another
+ * slot than the stream's, or one behind the applied one, ERR_INVAL. */
 int engine_install_begin(struct engine_group *g);
 int engine_install_chunk(struct engine_group *g, struct slice chunk);
 int engine_install_finish(struct engine_group *g, uint64_t applied_slot);
+/* Why the last call refused, for people: "chunk 3, byte 5120: ...". Lives until the next one. */
+const char *engine_install_why(const struct engine_group *g);
 
 /* CRC32C over all tables of the group in key order, for comparing replicas. Slow. */
 int engine_checksum(struct engine_group *g, uint32_t *out);

@@ -118,12 +118,16 @@ struct engine_digest {
 };
 void engine__digest_add(struct engine_digest *d, struct engine_pos pos, struct slice value);
 
-/* ---- the snapshot stream (docs/engine.md, "Snapshot chunks") ---- */
+/* The header of a record, in chunks and in the digest. */
+void engine__record_header(uint8_t out[8], struct engine_pos pos, size_t value_len);
+
+/* ---- the snapshot stream (docs/engine.md, "Snapshot chunks"): all numbers little-endian ---- */
 
 #define CHUNK_MAGIC	    0x31435850u /* "PXC1" */
-#define CHUNK_HEADER_SIZE   24u		/* magic, crc, index, kind, applied */
+#define CHUNK_HEADER_SIZE   24u		/* magic, crc, index, kind: u32; applied u64 */
+#define CHUNK_CRC_AT	    4u		/* the CRC is that of all behind it */
 #define CHUNK_RECORD_HEADER 8u		/* table u8, reserved u8, key length u16, value length u32 */
-#define CHUNK_TOTALS_SIZE   20u		/* records, bytes, digest */
+#define CHUNK_TOTALS_SIZE   20u		/* records u64, bytes u64, digest u32 */
 
 enum chunk_kind { CHUNK_RECORDS = 1, CHUNK_END = 2 };
 

@@ -179,8 +179,9 @@ static int by_generation(const void *a, const void *b)
 
 static void require(struct recovery *r, uint32_t number, uint64_t generation)
 {
-	/* A file number beyond all is a lost file: found[0] stands for it, no generation is as high. */
-	if (number == 0 || r->count == 0)
+	/* A file number beyond all is a lost file: found[0] stands for it, no generation is as high.
+	 * Generation 0 is a file that may not have been there yet. */
+	if (number == 0 || generation == 0 || r->count == 0)
 		return;
 	if (number > r->count)
 		r->found[0].required = UINT64_MAX;

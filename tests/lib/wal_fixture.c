@@ -189,9 +189,11 @@ void wal_fixture_note_synced(struct wal_fixture *f)
 {
 	uint64_t synced;
 
-	if (f->wal == NULL || (f->power_is_off != NULL && f->power_is_off(f->ctx)))
+	if (f->wal == NULL)
 		return;
-	synced = wal_synced(f->wal);
+	synced = wal_synced(f->wal); /* before the power is looked at: it may go meanwhile */
+	if (f->power_is_off != NULL && f->power_is_off(f->ctx))
+		return;
 	for (size_t i = f->count; i > f->run_first; i--) {
 		struct wal_fixture_append *a = &f->appends[i - 1];
 

@@ -216,6 +216,9 @@ struct paxos {
 #define PAXOS_FOR_EACH_PEER(p, q)                                                                  \
 	for (struct paxos_peer *q = (p)->peers; q < (p)->peers + (p)->cfg.member_count; q++)       \
 		if (q != &(p)->peers[(p)->me])
+#define PAXOS_FOR_EACH_PEER_CONST(p, q)                                                            \
+	for (const struct paxos_peer *q = (p)->peers; q < (p)->peers + (p)->cfg.member_count; q++) \
+		if (q != &(p)->peers[(p)->me])
 
 static inline uint64_t u64_min(uint64_t a, uint64_t b)
 {

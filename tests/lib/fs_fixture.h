@@ -11,6 +11,7 @@
 #define PAXFS_TESTS_LIB_FS_FIXTURE_H
 
 #include <bsd/sys/tree.h>
+#include <stddef.h>
 
 #include "base/fiber.h"
 #include "base/list.h"
@@ -47,9 +48,12 @@ struct fsx {
 	struct fsx_border *borders;
 	uint32_t border_count, groups;
 	uint64_t stamp, version;
+	uint64_t hash_mask; /* of new mounts (struct fs): fewer bits make ties */
 	LIST_HEAD(fsx_mounts, fsx_mount) mounts;
 
 	uint64_t delay_ns; /* each execution waits up to this, before and after */
+	unsigned fault_percent; /* of executions: aborted, refused, or timed out (done or not) */
+	uint64_t timeouts;	/* answers ERR_TIMEOUT so far */
 	/* Called before each execution, on the caller's fiber; may run calls of its own. */
 	void (*before)(struct fsx *x, const struct txn_mini *m);
 	bool in_before;
@@ -64,6 +68,7 @@ void fsx_free(struct fsx *x); /* closes the mounts first */
 struct fsx_mount *fsx_mount(struct fsx *x);
 struct fsx_mount *fsx_mount_with(struct fsx *x, const struct fs_options *o);
 void fsx_umount(struct fsx_mount *m); /* fs_close */
+void fsx_umount_all(struct fsx *x);   /* when nothing has anything to do any more */
 void fsx_kill(struct fsx_mount *m);   /* dies now: nothing it does reaches the store any more */
 
 void fsx_call(struct fsx *x, fiber_fn *fn, void *arg);
@@ -81,9 +86,13 @@ void fsx_put(struct fsx *x, struct slice key, struct slice value);
 void fsx_delete(struct fsx *x, struct slice key);
 size_t fsx_count(struct fsx *x, uint8_t kind); /* stored keys of a kind */
 
-/* Runs fsck from a fiber on a mount and fails the test when it finds anything (leftovers of dead
- * sessions included). */
-void fsx_check(struct fsx_mount *m);
+/* What fs/README.md says must hold, checked on the stored records alone (fs_checker.c). @leftovers:
+ * G records and what belongs to them may be there. Prints what is wrong, and fails the test. */
+void fsx_check(struct fsx *x, bool leftovers);
+
+/* Among the files of the fixture (fs_ministore.c). */
+int fsx_run_mini(struct fsx *x, const struct txn_mini *m, struct txn_result *res);
+void fsx_rec_free(struct fsx_rec *r);
 
 RB_PROTOTYPE(fsx_tree, fsx_rec, link, fsx_rec_cmp)
 

@@ -45,6 +45,28 @@ static void add_cut(struct fs_op *op, uint64_t data_id, uint64_t size)
 	txn_delete_range(&op->m, fs__key_slice(&from), fs__key_slice(&to));
 }
 
+/* The record comes with the change, as it was before: what else is in it may be newer than known. */
+static void add_get(struct fs_op *op, fs_ino ino)
+{
+	struct fs_key k;
+
+	fs__key_inode(&k, ino);
+	txn_get(&op->m, fs__key_slice(&k));
+}
+
+static int stepped(struct fs_op *op, struct resize *z, uint64_t size, uint64_t data_id)
+{
+	int err = fs__inode_take(op->fs, z->ino, fs__op_value(op, 0), &z->rec);
+
+	if (err)
+		return err;
+	z->rec.size = size;
+	z->rec.data_id = data_id;
+	z->rec.data_version++;
+	z->stamp = op->r.stamp;
+	return 0;
+}
+
 /* One step on the way: sets the size to @size. */
 static int step(struct fs_op *op, struct resize *z, uint64_t size)
 {
@@ -53,6 +75,7 @@ static int step(struct fs_op *op, struct resize *z, uint64_t size)
 
 	fs__op_reset(op);
 	add_conditions(op, z);
+	add_get(op, z->ino);
 	if (shrinks)
 		add_cut(op, z->rec.data_id, size);
 	fs__set_inode(op, z->ino, FS_F_SIZE, size);
@@ -60,12 +83,7 @@ static int step(struct fs_op *op, struct resize *z, uint64_t size)
 	if (last && z->also)
 		z->also(op, z->ctx);
 	err = fs__op_exec(op);
-	if (!err) {
-		z->rec.size = size;
-		z->rec.data_version++;
-		z->stamp = op->r.stamp;
-	}
-	return err;
+	return err ? err : stepped(op, z, size, z->rec.data_id);
 }
 
 /* To 0 by new, empty contents; the old ones are deleted later. */
@@ -82,6 +100,7 @@ static int start_over(struct fs_op *op, struct resize *z)
 	}
 	fs__op_reset(op);
 	add_conditions(op, z);
+	add_get(op, z->ino);
 	fs__set_inode(op, z->ino, FS_F_DATA_ID, z->fresh_id);
 	fs__set_inode(op, z->ino, FS_F_SIZE, 0);
 	fs__add_write_times(op, z->ino);
@@ -89,12 +108,10 @@ static int start_over(struct fs_op *op, struct resize *z)
 	if (z->also)
 		z->also(op, z->ctx);
 	err = fs__op_exec(op);
+	if (!err)
+		err = stepped(op, z, 0, z->fresh_id);
 	if (err)
 		return err;
-	z->rec.size = 0;
-	z->rec.data_id = z->fresh_id;
-	z->rec.data_version++;
-	z->stamp = op->r.stamp;
 	fs__reap_later(op->fs, old, FS_REAP_DATA);
 	return 0;
 }

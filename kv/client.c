@@ -1,5 +1,6 @@
 /* The routing client: opening, closing, small questions. Calls are in client_call.c, transactions in
  * client_exec.c, the session in client_session.c. */
+#include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "kv/client_internal.h"
@@ -40,6 +41,9 @@ int kv_client_open(const struct kv_client_config *cfg, struct kv_client **out, s
 	c->cfg = *cfg;
 	c->cfg.name = mem_must_strdup(cfg->name ? cfg->name : "");
 	c->executor.exec = kv__exec;
+	c->executor.lock = kv__lock;
+	c->executor.exec_locked = kv__exec_locked;
+	c->executor.unlock = kv__unlock;
 	TAILQ_INIT(&c->inflight);
 	split_endpoints(c, cfg->endpoints);
 	if (c->endpoint_count == 0) {
@@ -57,14 +61,35 @@ int kv_client_open(const struct kv_client_config *cfg, struct kv_client **out, s
 	*out = c;
 	return 0;
 out_free:
-	client_free(c);
+	client_free(c); /* no fiber of its own runs: a session that failed to open has none */
 	return err;
+}
+
+int kv__background_start(struct kv_client *c, fiber_fn *fn, void *arg)
+{
+	int err = fiber_start(c->cfg.fibers, fn, arg);
+
+	c->background += err == 0;
+	return err;
+}
+
+void kv__background_end(struct kv_client *c)
+{
+	CHECK(c->background > 0);
+	c->background--;
+	if (c->closer)
+		fiber_wake(c->closer);
 }
 
 void kv_client_close(struct kv_client *c)
 {
 	if (!c)
 		return;
+	c->closing = true;
+	c->closer = fiber_self();
+	fiber_interrupt_clear(); /* leaving is bounded */
+	while (c->background > 0) /* locks that are being given up: bounded */
+		fiber_park();
 	kv__session_close(c);
 	client_free(c);
 }

@@ -1,4 +1,6 @@
 /* Finding the leader of a group, and calling it until somebody accepts the request. */
+#include <stdio.h>
+
 #include "base/err.h"
 #include "kv/client_internal.h"
 
@@ -22,23 +24,35 @@ static const char *node_address(struct kv_client *c, uint32_t node)
 	return n ? n->address : NULL;
 }
 
-/* The node to try next; the known leader, else the members in turn. */
+/* Did it fail a moment ago? Then a call would only wait for its connection to come back. */
+static bool is_suspect(struct kv_client *c, uint32_t node)
+{
+	return env_mono_ns(c->cfg.env) < c->suspect_ns[node % NODES_MAX];
+}
+
+/* The node to try next: the known leader, else the members in turn, suspects last. */
 static uint32_t pick_node(struct kv_client *c, uint32_t group)
 {
 	const struct kv_layout_group *g = kv_layout_group(&c->layout, group);
+	uint32_t node = 0;
 
 	if (!g || g->member_count == 0)
 		return 0;
 	if (c->leader[group])
 		return c->leader[group];
-	return g->members[c->round[group]++ % g->member_count];
+	for (uint32_t i = 0; i < g->member_count; i++) {
+		node = g->members[c->round[group]++ % g->member_count];
+		if (!is_suspect(c, node))
+			break;
+	}
+	return node;
 }
 
 /* What an answer from @node says about who leads. Returns true when there is somebody else to ask
- * at once. */
+ * at once. A hint to a node that just failed is older than the failure. */
 static bool learn_leader(struct kv_client *c, uint32_t group, uint32_t node, uint32_t hint)
 {
-	if (hint && hint != node && node_address(c, hint)) {
+	if (hint && hint != node && node_address(c, hint) && !is_suspect(c, hint)) {
 		c->leader[group] = hint;
 		c->stats.redirects++;
 		return true;
@@ -75,6 +89,8 @@ static int after_transport_error(struct attempt *a, int err)
 	a->c->stats.retries++;
 	if (a->c->leader[a->group] == a->node)
 		a->c->leader[a->group] = 0;
+	if (err != ERR_BUSY)
+		a->c->suspect_ns[a->node % NODES_MAX] = env_mono_ns(a->c->cfg.env) + SUSPECT_NS;
 	if (err == ERR_TIMEOUT) {
 		a->timeout_ns = a->timeout_ns * 2 > ATTEMPT_NS_MAX ? ATTEMPT_NS_MAX
 								   : a->timeout_ns * 2;
@@ -83,43 +99,46 @@ static int after_transport_error(struct attempt *a, int err)
 	return kv__pause(a->c, &a->backoff_ns, a->deadline_ns);
 }
 
-/* After an envelope with an error. 0: try again; else final. */
+/* After an envelope with an error. 0: try again; else final. A replica that stopped leading, or takes part
+ * no more, gives up those who wait as well as those who come: the command may yet be executed. */
 static int after_envelope_error(struct attempt *a, const struct kv_envelope *e)
 {
+	if (e->err == ERR_NOT_LEADER || e->err == ERR_AMNESIA)
+		*a->unknown = true;
 	switch (e->err) {
 	case ERR_NOT_LEADER:
 	case ERR_NO_GROUP:
 		a->c->stats.retries++;
 		if (learn_leader(a->c, a->group, a->node, e->leader) && ++a->redirects % 4 != 0)
 			return env_mono_ns(a->c->cfg.env) >= a->deadline_ns ? ERR_TIMEOUT : 0;
-		return kv__pause(a->c, &a->backoff_ns, a->deadline_ns);
-	case ERR_BUSY:
-	case ERR_NOT_READY:
+		break;
 	case ERR_AMNESIA:
+	case ERR_NOT_READY:
 		a->c->stats.retries++;
-		if (e->err != ERR_BUSY)
-			a->c->leader[a->group] = 0;
-		return kv__pause(a->c, &a->backoff_ns, a->deadline_ns);
-	case ERR_NOSPACE:
-		if (*a->unknown) /* an earlier attempt may yet be executed: learn its fate */
-			return kv__pause(a->c, &a->backoff_ns, a->deadline_ns);
-		return e->err;
+		a->c->leader[a->group] = 0;
+		break;
+	case ERR_BUSY:
+		a->c->stats.retries++;
+		break;
 	default:
 		return e->err;
 	}
+	return kv__pause(a->c, &a->backoff_ns, a->deadline_ns);
 }
 
 static int call_node(struct attempt *a, uint8_t type, struct slice request, struct buf *reply)
 {
 	struct env *env = a->c->cfg.env;
-	const char *address = node_address(a->c, a->node);
+	const char *known = node_address(a->c, a->node);
+	char address[ADDRESS_SIZE_MAX]; /* the layout may be replaced meanwhile */
 	struct buf head = BUF_INIT;
 	struct slice parts[2];
 	uint64_t until = env_mono_ns(env) + a->timeout_ns;
 	int err;
 
-	if (!address)
+	if (!known)
 		return ERR_UNREACHABLE;
+	snprintf(address, sizeof(address), "%s", known);
 	/* kv_group_request, with the body's bytes behind the head instead of copied into it */
 	kv_group_request_head(&head, a->group, request.len);
 	parts[0] = buf_slice(&head);
@@ -197,14 +216,16 @@ static void adopt_layout(struct kv_client *c, struct kv_layout *l)
 	c->has_layout = true;
 }
 
-/* The address to ask for the layout next: the endpoints given, then the nodes of the layout. */
-static const char *map_address(struct kv_client *c)
+/* The address to ask for the layout next: the endpoints given, then the nodes of the layout. A copy,
+ * because the layout may be replaced meanwhile. */
+static void map_address(struct kv_client *c, char out[ADDRESS_SIZE_MAX])
 {
 	unsigned known = c->has_layout ? c->layout.node_count : 0;
 	unsigned i = c->endpoint_next++ % (c->endpoint_count + known);
 
-	return i < c->endpoint_count ? c->endpoints[i]
-				     : c->layout.nodes[i - c->endpoint_count].address;
+	snprintf(out, ADDRESS_SIZE_MAX, "%s",
+		 i < c->endpoint_count ? c->endpoints[i]
+				       : c->layout.nodes[i - c->endpoint_count].address);
 }
 
 int kv__layout_refresh(struct kv_client *c, uint64_t newer_than, uint64_t deadline_ns,
@@ -217,8 +238,9 @@ int kv__layout_refresh(struct kv_client *c, uint64_t newer_than, uint64_t deadli
 
 	c->stats.map_refreshes++;
 	for (;;) {
-		const char *address = map_address(c);
+		char address[ADDRESS_SIZE_MAX];
 
+		map_address(c, address);
 		err = fetch_layout(c, address, deadline_ns, &l);
 		if (!err && (!c->has_layout || l.version > newer_than)) {
 			adopt_layout(c, &l);

@@ -14,6 +14,8 @@
 #define BACKOFF_NS_MIN	 (2 * NS_PER_MS)
 #define BACKOFF_NS_MAX	 (100 * NS_PER_MS)
 #define CANCEL_NS	 (2 * NS_PER_S) /* how long an interrupted write waits for its fate */
+#define UNLOCK_NS	 (5 * NS_PER_S) /* how long locks are asked to be given up */
+#define SUSPECT_NS	 (250 * NS_PER_MS) /* a node that failed is not asked again so soon */
 #define SESSION_RENEW_NS (10 * NS_PER_S)
 #define SESSION_DEAD_NS	 (60 * NS_PER_S) /* not renewed for so long: others may close it */
 
@@ -33,14 +35,17 @@ struct kv_client {
 	uint32_t leader[GROUPS_MAX]; /* believed leader, 0 unknown */
 	uint32_t round[GROUPS_MAX];  /* next member to try when it is not known */
 	bool used[GROUPS_MAX];	     /* groups that may hold replies of this session */
+	uint64_t suspect_ns[NODES_MAX]; /* until then others are asked first */
 
 	uint64_t id; /* session; 0: none yet */
 	struct fiber_mutex opening;
 	uint64_t sequence;
 	struct kv_inflight_list inflight; /* ascending */
 	bool closing, session_lost;
-	struct fiber *keeper; /* the keep-alive fiber */
-	struct fiber *closer; /* waits for it to end */
+	bool keeping;	      /* the keep-alive fiber has been started and has not ended */
+	struct fiber *keeper; /* NULL before it runs */
+	uint32_t background;  /* fibers of this client that nobody waits for, but close */
+	struct fiber *closer; /* waits for them to end */
 	struct kv_client_stats stats;
 };
 
@@ -61,6 +66,54 @@ int kv__layout_refresh(struct kv_client *c, uint64_t newer_than, uint64_t deadli
 int kv__pause(struct kv_client *c, uint64_t *backoff_ns, uint64_t deadline_ns);
 
 int kv__exec(struct txn_executor *x, const struct txn_mini *m, struct txn_result *r);
+
+/* As client @client: the session that is being opened, or 0, anonymously: a mini-transaction of one
+ * group that may run twice. */
+int kv__exec_as(struct kv_client *c, const struct txn_mini *m, uint64_t client,
+		struct txn_result *r);
+
+/* Cuts @m by the present layout; the part of the group of @home, if given, goes first. Does not
+ * block. ERR_INVAL when there is no such part. */
+int kv__split(struct kv_client *c, const struct txn_mini *m, struct slice home,
+	      struct txn_part *parts, uint32_t *n);
+
+struct kv_write { /* a request that is logged */
+	struct kv_client *c;
+	const struct txn_mini *m;
+	struct txn_part *parts; /* parts[0]: the home key's group */
+	uint32_t part_count;
+	uint64_t client; /* 0: anonymous */
+	struct slice home;
+	uint64_t age, deadline_ns;
+	bool lock_only;
+	uint64_t lock;
+
+	uint64_t sequence; /* out: of the last try */
+	bool undecided;	   /* out: it failed, and may be executed yet */
+};
+/* One try under a sequence of its own, with retries at every replica. Its result is merged into @r. */
+int kv__write_once(struct kv_write *w, struct txn_result *r);
+
+bool kv__worth_another_try(int status);
+/* After ERR_WRONG_SHARD under the layout @version. */
+int kv__map_was_stale(struct kv_client *c, uint64_t version, uint64_t *backoff_ns,
+		      uint64_t deadline_ns);
+
+/* ---- client_read.c ---- */
+int kv__read(struct kv_client *c, const struct txn_mini *m, struct txn_part *parts, uint32_t n,
+	     uint64_t deadline_ns, struct txn_result *r);
+
+/* ---- client_lock.c: see struct txn_executor ---- */
+int kv__lock(struct txn_executor *x, const struct txn_mini *m, struct txn_lock *lock);
+int kv__exec_locked(struct txn_executor *x, const struct txn_mini *m, const struct txn_lock *lock,
+		    struct txn_result *r);
+void kv__unlock(struct txn_executor *x, const struct txn_lock *lock);
+
+/* ---- fibers: client_fan.c, client.c ---- */
+
+/* A fiber that nobody waits for but kv_client_close; it calls kv__background_end last. ERR_NOMEM. */
+int kv__background_start(struct kv_client *c, fiber_fn *fn, void *arg);
+void kv__background_end(struct kv_client *c);
 
 /* Runs fn(ctx, i) for i in 0..n-1 at the same time and waits for all; the first error wins. */
 typedef int kv_fan_fn(void *ctx, uint32_t i);

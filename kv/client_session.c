@@ -14,6 +14,7 @@
 #define FIELD_RENEWED ((struct txn_field){.offset = 0, .width = 8})
 #define FIELD_OPENED  ((struct txn_field){.offset = 8, .width = 8})
 #define RECORD_HEAD   16u
+#define LEAVE_NS      (2 * NS_PER_S) /* a clean end waits so long for a cluster that is away */
 
 static void session_key(struct buf *out, uint64_t id)
 {
@@ -45,8 +46,8 @@ static void record_value(struct buf *out, const char *name)
 	buf_add(out, name ? name : "", name ? strlen(name) : 0);
 }
 
-/* Writes through kv__exec itself, under the id just issued. */
-static int put_record(struct kv_client *c)
+/* Under the id just issued, which becomes the client's when this has worked. */
+static int put_record(struct kv_client *c, uint64_t id)
 {
 	struct buf key = BUF_INIT, value = BUF_INIT;
 	struct txn_mini m;
@@ -55,13 +56,13 @@ static int put_record(struct kv_client *c)
 
 	txn_mini_init(&m);
 	txn_result_init(&r);
-	session_key(&key, c->id);
+	session_key(&key, id);
 	record_value(&value, c->cfg.name);
 	txn_if_absent(&m, buf_slice(&key));
 	txn_put(&m, buf_slice(&key), buf_slice(&value));
 	txn_set_now(&m, buf_slice(&key), FIELD_RENEWED);
 	txn_set_now(&m, buf_slice(&key), FIELD_OPENED);
-	err = kv__exec(&c->executor, &m, &r);
+	err = kv__exec_as(c, &m, id, &r);
 	txn_result_release(&r);
 	txn_mini_release(&m);
 	buf_release(&key);
@@ -115,7 +116,8 @@ static int close_in_group(void *ctx, uint32_t i)
 	return err;
 }
 
-/* Deletes the record of @id. Written by @c, which may be closing itself: so before its CLOSE. */
+/* Deletes the record of @id, which has been closed: so anonymously. @renewed: only if nobody has renewed
+ * it since. Twice is as good as once. */
 static int delete_record(struct kv_client *c, uint64_t id, uint64_t renewed)
 {
 	struct buf key = BUF_INIT;
@@ -129,7 +131,7 @@ static int delete_record(struct kv_client *c, uint64_t id, uint64_t renewed)
 	if (renewed)
 		txn_if_field_u64(&m, buf_slice(&key), FIELD_RENEWED, renewed);
 	txn_delete(&m, buf_slice(&key));
-	err = kv__exec(&c->executor, &m, &r);
+	err = kv__exec_as(c, &m, 0, &r);
 	txn_result_release(&r);
 	txn_mini_release(&m);
 	buf_release(&key);
@@ -241,8 +243,26 @@ static void keeper_main(void *arg)
 			bury_dead(c, stamp);
 	}
 	c->keeper = NULL;
+	c->keeping = false;
 	if (c->closer)
 		fiber_wake(c->closer);
+}
+
+static int open_new(struct kv_client *c, uint64_t deadline_ns)
+{
+	uint64_t id;
+	int err = issue_id(c, deadline_ns, &id);
+
+	if (!err)
+		err = put_record(c, id);
+	if (err)
+		return err; /* a record that was written after all is buried by others */
+	err = fiber_start(c->cfg.fibers, keeper_main, c);
+	if (err)
+		return err;
+	c->keeping = true;
+	c->id = id;
+	return 0;
 }
 
 int kv__session_open(struct kv_client *c, uint64_t deadline_ns)
@@ -254,41 +274,31 @@ int kv__session_open(struct kv_client *c, uint64_t deadline_ns)
 	if (c->id)
 		return 0;
 	fiber_mutex_lock(&c->opening);
-	if (!c->id) {
-		uint64_t id;
-
-		err = issue_id(c, deadline_ns, &id);
-		if (!err) {
-			c->id = id;
-			err = put_record(c);
-		}
-		if (!err)
-			err = fiber_start(c->cfg.fibers, keeper_main, c);
-		if (err)
-			c->id = 0;
-	}
+	if (!c->id)
+		err = open_new(c, deadline_ns);
 	fiber_mutex_unlock(&c->opening);
 	return err;
 }
 
+/* CLOSE everywhere, then the record: whoever dies in between leaves one to be found. */
 void kv__session_close(struct kv_client *c)
 {
 	uint32_t *groups;
 	uint32_t n;
-	uint64_t deadline = env_mono_ns(c->cfg.env) + 2 * NS_PER_S;
+	uint64_t deadline;
 
-	c->closing = true;
-	c->closer = fiber_self();
-	while (c->keeper) {
-		fiber_interrupt(c->keeper);
+	while (c->keeping) {
+		if (c->keeper)
+			fiber_interrupt(c->keeper);
 		fiber_park();
 	}
 	if (!c->id || c->session_lost)
 		return;
+	deadline = env_mono_ns(c->cfg.env) + LEAVE_NS;
+	c->cfg.timeout_ns = LEAVE_NS; /* leaving: nobody waits longer for a dead cluster */
 	groups = mem_must_alloc(sizeof(uint32_t) * GROUPS_MAX);
 	n = list_groups(c, c->used, groups);
-	c->cfg.timeout_ns = 2 * NS_PER_S; /* leaving: nobody waits longer for a dead cluster */
-	if (delete_record(c, c->id, 0) == 0)
-		(void)close_everywhere(c, c->id, groups, n, deadline); /* else it expires */
+	if (close_everywhere(c, c->id, groups, n, deadline) == 0)
+		(void)delete_record(c, c->id, 0); /* else it expires, and others do it */
 	mem_free(groups);
 }

@@ -194,7 +194,7 @@ struct fs_name { /* a name in a directory, and what the last look found there */
 	struct fs_dentry entry;
 	uint64_t version;
 	/* to make it: the run of entries with the same hash */
-	uint8_t tie;
+	uint8_t tie, tie_min; /* the tie to give it; not below tie_min */
 	uint32_t run_count;
 	uint64_t run_hash;
 };
@@ -234,6 +234,9 @@ uint32_t fs__if_range_empty(struct fs_op *op, const struct fs_key *from, const s
 /* Where the part of [from, to) that belongs to one group ends. */
 void fs__range_piece(const struct fs *fs, const struct fs_key *from, const struct fs_key *to,
 		     struct fs_key *end);
+
+/* Adds DELETE_RANGE of [from, to), cut where groups begin. */
+void fs__delete_range(struct fs_op *op, const struct fs_key *from, const struct fs_key *to);
 
 /* A directory in which names are made, used under its permission version. */
 struct fs_parent {

@@ -140,6 +140,17 @@ uint32_t fs__if_range_empty(struct fs_op *op, const struct fs_key *from, const s
 	return first;
 }
 
+void fs__delete_range(struct fs_op *op, const struct fs_key *from, const struct fs_key *to)
+{
+	struct fs_key at = *from, end;
+
+	while (slice_cmp(fs__key_slice(&at), fs__key_slice(to)) < 0) {
+		fs__range_piece(op->fs, &at, to, &end);
+		txn_delete_range(&op->m, fs__key_slice(&at), fs__key_slice(&end));
+		at = end;
+	}
+}
+
 /* ---- the directory in which a name is made ---- */
 
 static int parent_usable(const struct fs_inode *rec)

@@ -108,7 +108,7 @@ static int take_run(struct fs *fs, struct fs_name *n, const struct txn_read_resu
 	}
 	n->run_count = run->item_count;
 	n->run_hash = h;
-	for (n->tie = 0; n->tie < FS_TIES_MAX; n->tie++)
+	for (n->tie = n->tie_min; n->tie < FS_TIES_MAX; n->tie++)
 		if (!(used[n->tie / 64] >> n->tie % 64 & 1))
 			return 0;
 	return ERR_NOSPACE;

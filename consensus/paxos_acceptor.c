@@ -42,6 +42,7 @@ void paxos__raise_promise(struct paxos *p, paxos_ballot b)
 	p->leader_commit = 0;
 	p->promise_held.due = false;
 	p->ack_due = false;
+	p->ack_echo_ns = p->ack_round = 0; /* those of another leader's clock and rounds */
 	p->acked = 0;
 	p->match = p->commit;
 	p->synced = u64_min(p->synced, p->match);

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "base/codec.h"
-
 struct paxos_entry *paxos_entry_new(enum paxos_kind kind, paxos_ballot ballot, uint64_t slot,
 				    uint64_t clock_ns, struct slice data)
 {

@@ -2,11 +2,6 @@
  * ballot and stored form each. Slots are consecutive from `first` and not sent. */
 #include "consensus/paxos_private.h"
 
-#include "base/codec.h"
-
-int paxos__entry_decode_next(struct dec *d, paxos_ballot ballot, uint64_t slot,
-			     struct paxos_entry **out);
-
 static void encode_header(const struct paxos_message *m, struct buf *out)
 {
 	enc_u64(out, m->type);

@@ -24,8 +24,12 @@ int paxos__recv_promise(struct paxos *p, struct paxos_peer *q, const struct paxo
 			return 0;
 		}
 	}
-	for (uint32_t i = 0; i < m->count; i++)
-		paxos__adopt(p, m->entries[i]);
+	for (uint32_t i = 0; i < m->count; i++) {
+		if (!paxos__adopt(p, m->entries[i], m->commit)) {
+			p->dropped++;
+			return 0;
+		}
+	}
 	q->chosen = u64_max(q->chosen, m->commit);
 	q->log_start = m->log_start;
 	q->promise_next = m->first + m->count;

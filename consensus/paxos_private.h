@@ -328,7 +328,7 @@ void paxos__heartbeat(struct paxos *p, struct paxos_peer *q);
 void paxos__heartbeat_all(struct paxos *p);
 void paxos__rewind(struct paxos *p, struct paxos_peer *q, uint64_t next);
 
-/* ---- paxos_lease.c (has paxos_lease_valid too) ---- */
+/* ---- paxos_lease.c ---- */
 void paxos__lease_ack(struct paxos *p, struct paxos_peer *q, const struct paxos_message *m);
 uint64_t paxos__lease_until(const struct paxos *p); /* the leader's; 0: none */
 

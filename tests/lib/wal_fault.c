@@ -344,6 +344,13 @@ void wal_fault_cut_at(struct wal_fault *f, uint64_t at)
 	f->cut_at = at;
 }
 
+void wal_fault_cut(struct wal_fault *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->dead = true;
+	pthread_mutex_unlock(&f->lock);
+}
+
 void wal_fault_fail_at(struct wal_fault *f, uint64_t at)
 {
 	f->fail_at = at;

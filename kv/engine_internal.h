@@ -6,7 +6,7 @@
  *   engine_snapshot.c  the snapshot stream, written; the digest of a state
  *   engine_install.c   the snapshot stream, checked and installed
  *   engine_mem.c       implementation: one layer per group is all there is
- *   engine_rocks.c     implementation: layers over RocksDB
+ *   engine_rocks*.c    implementation: RocksDB
  */
 #ifndef PAXFS_KV_ENGINE_INTERNAL_H
 #define PAXFS_KV_ENGINE_INTERNAL_H
@@ -19,7 +19,7 @@
 #include "kv/engine_layer.h"
 
 #define ENGINE_KEY_SIZE_MAX 1024u /* bytes, without the group's prefix: keys of KEY_SIZE_MAX and ids */
-#define ENGINE_SOURCES_MAX  4u	  /* of a scan: the batch, two layers, RocksDB */
+#define ENGINE_SOURCES_MAX  2u	  /* of a scan: the batch and the committed state */
 
 /* ---- scans ---- */
 

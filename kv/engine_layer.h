@@ -1,6 +1,6 @@
 /* An ordered set of changes in memory: puts and deletes of one group, by table and key. The open batch
- * is one; so is what was committed and not yet given to RocksDB; so is the whole state of a group of
- * the engine in memory. Not synchronised: the owner of a layer that others see has a lock. */
+ * is one; so is the whole state of a group of the engine in memory. Not synchronised: the owner of a
+ * layer that others see has a lock. */
 #ifndef PAXFS_KV_ENGINE_LAYER_H
 #define PAXFS_KV_ENGINE_LAYER_H
 

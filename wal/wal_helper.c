@@ -83,18 +83,32 @@ void wal__job_add(struct wal *w, struct wal_segment *s)
 		pthread_cond_signal(&w->jobs_ready);
 }
 
+/* File numbers have no gaps: a file that is missing at a start is a lost one. */
+static bool is_its_turn(struct wal *w, const struct wal_segment *s)
+{
+	bool yes;
+
+	wal__lock(w);
+	yes = s->number == 1 || w->segments[s->number - 2]->file != NULL;
+	wal__unlock(w);
+	return yes;
+}
+
 /* A file that cannot be created is an operating error: the log has room no more. A header that
  * cannot be written is a failed write, and fatal like any. */
 static void prepare_or_fail(struct wal *w, struct wal_segment *s)
 {
 	struct msg m = {{0}};
-	int err = wal__prepare(w, s, &m);
+	int err = ERR_NOSPACE;
 
+	if (is_its_turn(w, s))
+		err = wal__prepare(w, s, &m);
 	if (err == 0)
 		return;
 	if (s->file != NULL)
 		logger_die("%s", m.text);
-	log_error("%s", m.text);
+	if (m.text[0] != '\0')
+		log_error("%s", m.text);
 	wal__lock(w);
 	s->failed = true;
 	wal__unlock(w);

@@ -8,7 +8,11 @@
 #include "wal/wal_internal.h"
 
 #define FREE_BYTES_AGE_NS 100000000u /* the device is asked for its free space this often */
-#define FREE_SEGMENTS_LEFT 2u /* of the device's space is left to everything else on it */
+/* The log does not grow into the last segments' worth of the device's space. What draws on the
+ * reserve may, and still the log has room again once it is truncated: below the low mark only does
+ * nobody write data here any more, for the sake of everything else on the device. */
+#define FREE_SEGMENTS_LEFT 8u
+#define FREE_SEGMENTS_LOW  4u
 
 uint64_t wal__now_ns(void)
 {
@@ -58,10 +62,32 @@ void wal__space_count(void *ctx, const struct wal_place *at, bool live)
 	s->free_after = wal__max(s->free_after, w->cause);
 }
 
+/* Under lock. */
 static bool is_free(const struct wal *w, const struct wal_segment *s)
 {
-	return s->role == WAL_SEALED && s->live_count == 0 && s != w->victim &&
+	return s->role == WAL_SEALED && s->live_count == 0 && s != w->victim && s->file != NULL &&
 	       s->free_after <= atomic_load(&w->synced);
+}
+
+static struct wal_segment *free_find(const struct wal *w)
+{
+	for (uint32_t i = 0; i < w->segment_count; i++) {
+		if (is_free(w, w->segments[i]))
+			return w->segments[i];
+	}
+	return NULL;
+}
+
+/* The next file to be created: one whose creation failed before, or the next number. */
+static struct wal_segment *file_next(struct wal *w)
+{
+	for (uint32_t i = 0; i < w->segment_count; i++) {
+		struct wal_segment *s = w->segments[i];
+
+		if (s->role == WAL_SEALED && s->file == NULL && !s->queued)
+			return s;
+	}
+	return wal__segment_add(w);
 }
 
 static uint64_t device_free(struct wal *w)
@@ -89,16 +115,12 @@ static uint64_t growth(struct wal *w)
 
 struct wal_segment *wal__space_pick(struct wal *w, bool beyond_limits)
 {
-	struct wal_segment *s = NULL;
+	struct wal_segment *s = free_find(w);
 
-	for (uint32_t i = 0; i < w->segment_count && s == NULL; i++) {
-		if (is_free(w, w->segments[i]))
-			s = w->segments[i];
-	}
 	if (s == NULL && !beyond_limits && growth(w) == 0)
 		return NULL;
 	if (s == NULL)
-		s = wal__segment_add(w);
+		s = file_next(w);
 	CHECK(!s->queued);
 	s->generation = ++w->generation_last;
 	s->salt = (uint32_t)w->device->ops->random(w->device);
@@ -109,10 +131,21 @@ struct wal_segment *wal__space_pick(struct wal *w, bool beyond_limits)
 	return s;
 }
 
+/* A spare that could not be created is let go when another segment is free. */
+static void spare_check(struct wal *w)
+{
+	if (w->spare == NULL || !w->spare->failed || free_find(w) == NULL)
+		return;
+	w->spare->role = WAL_SEALED;
+	w->spare = NULL;
+}
+
 struct wal_segment *wal__space_next(struct wal *w)
 {
-	struct wal_segment *s = w->spare;
+	struct wal_segment *s;
 
+	spare_check(w);
+	s = w->spare;
 	w->spare = NULL;
 	if (s != NULL)
 		return s;
@@ -132,6 +165,7 @@ static bool may_prepare(const struct wal *w)
 void wal__space_tend(struct wal *w)
 {
 	wal__lock(w);
+	spare_check(w);
 	if (w->spare == NULL && may_prepare(w)) {
 		w->spare = wal__space_pick(w, false);
 		if (w->spare != NULL)
@@ -150,18 +184,18 @@ bool wal_has_room(struct wal *w, uint64_t bytes)
 	uint64_t want = bytes + w->segment_size; /* the reserve */
 	uint64_t room = 0;
 
-	if (device_free(w) < (uint64_t)FREE_SEGMENTS_LEFT * w->segment_size)
+	if (device_free(w) < (uint64_t)FREE_SEGMENTS_LOW * w->segment_size)
 		return false;
 	wal__lock(w);
 	if (w->active != NULL && w->cut == 0 && wal__position(w) < wal__limit(w))
 		room += wal__limit(w) - wal__position(w);
 	if (w->spare != NULL && !w->spare->failed)
 		room += capacity;
-	wal__unlock(w);
 	room += growth(w) * capacity;
 	for (uint32_t i = 0; i < w->segment_count && room < want; i++) {
 		if (is_free(w, w->segments[i]))
 			room += capacity;
 	}
+	wal__unlock(w);
 	return want <= room;
 }

@@ -1,0 +1,317 @@
+/* Segments: made ahead, recycled once nothing in them is needed, emptied when little is; and what
+ * happens when the disk is full. */
+#include "base/err.h"
+#include "base/logger.h"
+#include "tests/lib/check.h"
+#include "tests/lib/wal_fault.h"
+#include "tests/lib/wal_fixture.h"
+
+#define SEGMENT (32u * 1024u)
+
+static struct wal_fault *fault;
+static struct wal_fixture f;
+static struct wal_stats stats;
+
+static void setup(void)
+{
+	logger_set_level(LOG_ERROR_);
+	fault = wal_fault_new(4);
+	wal_fixture_init(&f, wal_fault_device(fault), 4);
+	CHECK_OK(wal_fixture_open(&f));
+}
+
+static void teardown(void)
+{
+	wal_fixture_release(&f);
+	wal_fault_free(fault);
+	logger_set_level(LOG_INFO_);
+}
+
+static void entry(uint32_t group, size_t len)
+{
+	wal_fixture_append(&f, WAL_ENTRY, group, 1, ++f.slot[group], len);
+	wal_submit(f.wal);
+}
+
+static void truncate(uint32_t group, uint64_t slot)
+{
+	wal_fixture_truncate(&f, group, slot);
+	wal_submit(f.wal);
+}
+
+static void check_restart(void)
+{
+	const char *wrong;
+
+	wal_fixture_close(&f);
+	CHECK_OK(wal_fixture_open(&f));
+	wrong = wal_fixture_verify(&f);
+	if (wrong != NULL)
+		CHECK_FAIL("%s", wrong);
+}
+
+/* ---- reuse ---- */
+
+static void truncated_segments_are_reused(void)
+{
+	for (unsigned i = 0; i < 2000; i++) {
+		entry(i % 4, 1000);
+		if (f.slot[i % 4] > 10)
+			truncate(i % 4, f.slot[i % 4] - 10);
+	}
+	wal_stats_get(f.wal, &stats);
+	CHECK_TRUE(stats.bytes > 50 * SEGMENT);
+	CHECK_TRUE(stats.segments <= 8);
+	CHECK_U64_EQ(stats.segments, wal_fault_count(fault));
+	CHECK_TRUE(stats.bytes_live < 4 * 12 * 1100);
+	check_restart();
+}
+
+static void without_truncation_nothing_is_reused(void)
+{
+	for (unsigned i = 0; i < 300; i++)
+		entry(i % 4, 1000);
+	wal_stats_get(f.wal, &stats);
+	CHECK_TRUE(stats.segments > 300 * 1000 / SEGMENT);
+	check_restart();
+	for (size_t i = 0; i < f.count; i++)
+		CHECK_TRUE(f.appends[i].seen);
+}
+
+/* Nobody may overwrite what a mark killed before that mark is on disk. */
+static void a_mark_frees_only_once_it_is_on_disk(void)
+{
+	uint64_t segments;
+
+	for (unsigned i = 0; i < 100; i++)
+		entry(0, 1000);
+	wal_stats_get(f.wal, &stats);
+	segments = stats.segments;
+	wal_fixture_truncate(&f, 0, f.slot[0]); /* not submitted */
+	for (unsigned i = 0; i < 60; i++)
+		wal_fixture_append(&f, WAL_ENTRY, 1, 1, ++f.slot[1], 1000);
+	wal_stats_get(f.wal, &stats);
+	CHECK_TRUE(stats.segments >= segments + 1); /* grew, though nearly all is dead */
+	wal_submit(f.wal);
+	wal_stats_get(f.wal, &stats);
+	segments = stats.segments;
+	for (unsigned i = 0; i < 60; i++)
+		entry(1, 1000);
+	wal_stats_get(f.wal, &stats);
+	CHECK_U64_EQ(stats.segments, segments); /* reused */
+	check_restart();
+}
+
+/* A group that stands still must not keep every segment it once wrote to. */
+static void records_of_a_lagging_group_are_rewritten(void)
+{
+	for (unsigned i = 0; i < 4000; i++) {
+		if (i % 25 == 0 && i < 1000)
+			entry(0, 200); /* never truncated: in 40 segments */
+		entry(1, 1000);
+		if (i % 10 == 0 && f.slot[1] > 5)
+			truncate(1, f.slot[1] - 5);
+	}
+	wal_stats_get(f.wal, &stats);
+	CHECK_TRUE(stats.segments <= 12);
+	CHECK_TRUE(stats.bytes_live < SEGMENT);
+	for (uint64_t slot = 1; slot <= f.slot[0]; slot++) {
+		struct buf b = BUF_INIT;
+		uint64_t ballot;
+
+		CHECK_OK(wal_read(f.wal, 0, slot, &ballot, &b));
+		CHECK_U64_EQ(b.len, 200);
+		buf_release(&b);
+	}
+	check_restart();
+}
+
+static void promises_and_marks_survive_any_number_of_turns(void)
+{
+	wal_fixture_append(&f, WAL_PROMISE, 2, 77, 0, 40);
+	truncate(3, 5);
+	for (unsigned i = 0; i < 3000; i++) {
+		entry(1, 1000);
+		if (i % 10 == 0 && f.slot[1] > 5)
+			truncate(1, f.slot[1] - 5);
+	}
+	wal_stats_get(f.wal, &stats);
+	CHECK_TRUE(stats.segments <= 10);
+	check_restart();
+	CHECK_TRUE(f.appends[0].seen && f.appends[1].seen);
+}
+
+static void with_threads(void)
+{
+	uint64_t last = 0;
+
+	wal_fixture_close(&f);
+	f.cfg.inline_io = false;
+	CHECK_OK(wal_fixture_open(&f));
+	for (unsigned i = 0; i < 4000; i++) {
+		uint32_t g = i % 40 == 0 && i < 1000 ? 0 : 1 + i % 3;
+
+		last = wal_fixture_append(&f, WAL_ENTRY, g, 1, ++f.slot[g], 700);
+		if (i % 4 == 0)
+			wal_submit(f.wal);
+		if (i % 16 == 0) {
+			wal_fixture_wait(&f, last - 1);
+			if (f.slot[g] > 10 && g != 0)
+				wal_fixture_truncate(&f, g, f.slot[g] - 10);
+		}
+	}
+	wal_submit(f.wal);
+	wal_fixture_wait(&f, last);
+	wal_stats_get(f.wal, &stats);
+	CHECK_TRUE(stats.bytes > 50 * SEGMENT);
+	CHECK_TRUE(stats.segments <= 24);
+	check_restart();
+}
+
+/* ---- damage at run time ---- */
+
+/* A read of what went bad meanwhile says so, and the segment is left alone. */
+static void damage_is_seen_when_read(void)
+{
+	struct buf b = BUF_INIT;
+	uint64_t size, ballot;
+	uint8_t *disk;
+
+	entry(0, 200);
+	disk = wal_fault_bytes(fault, 0, &size);
+	for (uint64_t at = 2 * 4096 + 200; disk[at] != 0; at++) /* in the payload */
+		disk[at] ^= 0x40;
+	CHECK_ERR(wal_read(f.wal, 0, 1, &ballot, &b), ERR_CORRUPT);
+	logger_set_level(LOG_ERROR_);
+	for (unsigned i = 0; i < 500; i++) {
+		entry(1, 1000);
+		if (i % 10 == 0 && f.slot[1] > 5)
+			truncate(1, f.slot[1] - 5);
+	}
+	CHECK_ERR(wal_read(f.wal, 0, 1, &ballot, &b), ERR_CORRUPT);
+	wal_fixture_close(&f);
+	CHECK_ERR(wal_fixture_open(&f), ERR_CORRUPT);
+	CHECK_CONTAINS(f.msg.text, "00000001.wal");
+	buf_release(&b);
+}
+
+/* ---- a full disk ---- */
+
+static unsigned fill_up(void)
+{
+	unsigned n = 0;
+
+	while (wal_has_room(f.wal, 1000)) {
+		entry(0, 1000);
+		CHECK_TRUE(++n < 5000);
+	}
+	return n;
+}
+
+static void the_size_limit_refuses_before_the_reserve(void)
+{
+	unsigned n = fill_up();
+
+	wal_stats_get(f.wal, &stats);
+	CHECK_TRUE(n > 300);
+	CHECK_TRUE(stats.segments * SEGMENT <= f.cfg.size_max);
+	/* What draws on the reserve still goes, within the limit. */
+	for (unsigned i = 0; i < 20; i++)
+		entry(2, 1000);
+	wal_stats_get(f.wal, &stats);
+	CHECK_TRUE(stats.segments * SEGMENT <= f.cfg.size_max);
+	CHECK_FALSE(wal_has_room(f.wal, 0));
+	truncate(0, f.slot[0]);
+	CHECK_TRUE(wal_has_room(f.wal, 1000));
+	check_restart();
+	CHECK_TRUE(wal_has_room(f.wal, 1000));
+}
+
+static void a_full_device_refuses_before_a_write_fails(void)
+{
+	unsigned n;
+
+	f.cfg.size_max = UINT64_C(1) << 40;
+	wal_fixture_close(&f);
+	wal_fault_capacity(fault, 20 * SEGMENT);
+	CHECK_OK(wal_fixture_open(&f));
+	n = fill_up();
+	CHECK_TRUE(n > 100);
+	/* Space is left for others, and for decisions, marks and so on. */
+	CHECK_TRUE(wal_fault_count(fault) <= 12);
+	for (unsigned i = 0; i < 20; i++)
+		entry(2, 1000);
+	CHECK_FALSE(wal_has_room(f.wal, 0));
+	check_restart();
+	CHECK_FALSE(wal_has_room(f.wal, 0));
+	truncate(0, f.slot[0]);
+	entry(3, 10);
+	CHECK_TRUE(wal_has_room(f.wal, 1000));
+	fill_up();
+	truncate(0, f.slot[0]);
+	check_restart();
+	CHECK_TRUE(wal_has_room(f.wal, 1000));
+}
+
+/* Somebody else fills the disk: what is written ahead is enough to free space, or to wait. */
+static void space_that_is_gone_may_come_back(void)
+{
+	for (unsigned i = 0; i < 30; i++)
+		entry(0, 1000);
+	wal_fault_capacity(fault, 0);
+	CHECK_FALSE(wal_has_room(f.wal, 1000));
+	for (unsigned i = 0; i < 10; i++)
+		entry(1, 1000);
+	wal_fault_capacity(fault, UINT64_MAX);
+	CHECK_TRUE(wal_has_room(f.wal, 1000));
+	for (unsigned i = 0; i < 200; i++)
+		entry(0, 1000);
+	check_restart();
+}
+
+/* On a full disk the log turns in the segments it has. */
+static void a_full_disk_does_not_stop_a_log_that_is_truncated(void)
+{
+	for (unsigned i = 0; i < 100; i++)
+		entry(0, 1000);
+	truncate(0, f.slot[0]);
+	wal_fault_capacity(fault, 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		entry(0, 1000);
+		if (i % 10 == 0)
+			truncate(0, f.slot[0]);
+	}
+	check_restart();
+}
+
+static void a_full_disk_at_the_first_start_is_told(void)
+{
+	struct wal_fault *full = wal_fault_new(1);
+	struct wal_fixture g;
+
+	wal_fault_capacity(full, SEGMENT - 1);
+	wal_fixture_init(&g, wal_fault_device(full), 1);
+	CHECK_ERR(wal_fixture_open(&g), ERR_NOSPACE);
+	CHECK_CONTAINS(g.msg.text, "create log segment 00000001.wal");
+	wal_fault_capacity(full, UINT64_MAX);
+	CHECK_OK(wal_fixture_open(&g));
+	wal_fixture_release(&g);
+	wal_fault_free(full);
+}
+
+static const struct check_test tests[] = {
+	CHECK_TEST_WITH(setup, teardown, truncated_segments_are_reused),
+	CHECK_TEST_WITH(setup, teardown, without_truncation_nothing_is_reused),
+	CHECK_TEST_WITH(setup, teardown, a_mark_frees_only_once_it_is_on_disk),
+	CHECK_TEST_WITH(setup, teardown, records_of_a_lagging_group_are_rewritten),
+	CHECK_TEST_WITH(setup, teardown, promises_and_marks_survive_any_number_of_turns),
+	CHECK_TEST_WITH(setup, teardown, with_threads),
+	CHECK_TEST_WITH(setup, teardown, damage_is_seen_when_read),
+	CHECK_TEST_WITH(setup, teardown, the_size_limit_refuses_before_the_reserve),
+	CHECK_TEST_WITH(setup, teardown, a_full_device_refuses_before_a_write_fails),
+	CHECK_TEST_WITH(setup, teardown, space_that_is_gone_may_come_back),
+	CHECK_TEST_WITH(setup, teardown, a_full_disk_does_not_stop_a_log_that_is_truncated),
+	CHECK_TEST_WITH(setup, teardown, a_full_disk_at_the_first_start_is_told),
+};
+
+CHECK_MAIN(tests)

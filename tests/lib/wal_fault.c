@@ -11,6 +11,7 @@
 
 #define SECTOR	  512u
 #define FILES_MAX 1024u
+#define STEPS_MAX 4096u /* of which it is known what they were */
 
 struct disk_file {
 	char name[WAL_DEVICE_NAME_MAX];
@@ -24,7 +25,8 @@ struct wal_fault {
 	struct disk_file *files[FILES_MAX];
 	uint32_t count;
 	uint64_t seed;
-	uint64_t steps, cut_at, fail_at;
+	uint64_t steps, cut_at, fail_at, fail_from;
+	bool created[STEPS_MAX + 1]; /* by step */
 	uint64_t capacity;
 	bool dead;
 };
@@ -86,6 +88,8 @@ static enum step step(struct wal_fault *f)
 		f->dead = true;
 		return STEP_CUT;
 	}
+	if (f->fail_from != 0 && f->steps >= f->fail_from)
+		return STEP_FAIL;
 	return f->steps == f->fail_at ? STEP_FAIL : STEP_GO;
 }
 
@@ -150,6 +154,8 @@ static int create_locked(struct wal_fault *f, const char *name, uint64_t size, s
 {
 	enum step s = step(f);
 
+	if (f->steps <= STEPS_MAX)
+		f->created[f->steps] = true;
 	if (s == STEP_FAIL)
 		return msg_set(m, ERR_IO, "create of %s was made to fail", name);
 	if (s == STEP_GO && used(f) + size > f->capacity)
@@ -356,6 +362,17 @@ void wal_fault_fail_at(struct wal_fault *f, uint64_t at)
 	f->fail_at = at;
 }
 
+void wal_fault_fail_from(struct wal_fault *f, uint64_t at)
+{
+	f->fail_from = at;
+}
+
+bool wal_fault_was_create(const struct wal_fault *f, uint64_t at)
+{
+	CHECK(at >= 1 && at <= f->steps && at <= STEPS_MAX);
+	return f->created[at];
+}
+
 void wal_fault_capacity(struct wal_fault *f, uint64_t bytes)
 {
 	pthread_mutex_lock(&f->lock);
@@ -381,7 +398,8 @@ bool wal_fault_dead(struct wal_fault *f)
 void wal_fault_reboot(struct wal_fault *f)
 {
 	f->dead = false;
-	f->steps = f->cut_at = f->fail_at = 0;
+	f->steps = f->cut_at = f->fail_at = f->fail_from = 0;
+	memset(f->created, 0, sizeof(f->created));
 }
 
 uint32_t wal_fault_count(const struct wal_fault *f)

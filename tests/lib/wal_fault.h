@@ -23,6 +23,8 @@ uint64_t wal_fault_steps(const struct wal_fault *f);	  /* so far, since new or r
 void wal_fault_cut_at(struct wal_fault *f, uint64_t step); /* 0: never */
 void wal_fault_cut(struct wal_fault *f); /* now, between two writes */
 void wal_fault_fail_at(struct wal_fault *f, uint64_t step); /* that step returns ERR_IO */
+void wal_fault_fail_from(struct wal_fault *f, uint64_t step); /* that step and all behind it */
+bool wal_fault_was_create(const struct wal_fault *f, uint64_t step); /* of the first 4096 steps */
 void wal_fault_capacity(struct wal_fault *f, uint64_t bytes); /* create beyond: ERR_NOSPACE */
 void wal_fault_block(struct wal_fault *f, uint32_t block);
 bool wal_fault_dead(struct wal_fault *f);   /* power is off */

@@ -256,12 +256,11 @@ void kv_apply_run(struct kv_job *job, uint64_t now_ns)
 	struct kv_apply *a = job->apply;
 
 	job->deadline_ns = UINT64_MAX;
-	job->applied = engine_applied(a->engine);
 	job->err = a->failed;
-	if (a->failed)
-		return;
-	job->err = execute(a, job, now_ns);
+	if (!a->failed)
+		job->err = execute(a, job, now_ns);
 	job->applied = engine_applied(a->engine);
+	job->fatal = a->failed != 0;
 	if (a->failed)
 		return;
 	collect(a, job);

@@ -58,7 +58,8 @@ struct kv_job {
 	uint64_t slot, token;
 	bool flag;
 
-	int err; /* ERR_CORRUPT, ERR_IO of an entry: the replica must stop */
+	int err;
+	bool fatal; /* the state is damaged (ERR_CORRUPT, ERR_IO): the replica must stop */
 	STAILQ_HEAD(, kv_result) results;
 	uint64_t applied;     /* the slot applied when the job was done */
 	uint64_t deadline_ns; /* next tick of the state machine */

@@ -113,12 +113,11 @@ static void start(struct kv_node *n, bool engine)
 	kv_worker_push(n->back, &job->work);
 }
 
-static bool log_is_long(struct kv_node *n)
+/* What the log has to keep for this node itself is what was appended since the last flush. (A replica
+ * that is down makes it keep more; a flush does not change that.) */
+static bool log_is_long(const struct kv_node *n)
 {
-	struct wal_stats s;
-
-	wal_stats_get(n->wal, &s);
-	return s.bytes_live > n->cfg.log_bytes / 4;
+	return n->appended_bytes >= n->cfg.log_bytes / 8;
 }
 
 static void on_timer(struct env_timer *t)
@@ -145,14 +144,11 @@ void kv__flush_note_entry(struct kv_node *n)
 		start(n, true);
 }
 
-/* The log grows faster than the timer looks: every so many bytes is soon enough. */
+/* The log grows faster than the timer looks. */
 void kv__flush_note_append(struct kv_node *n, size_t bytes)
 {
 	n->appended_bytes += bytes;
-	if (n->appended_bytes < n->cfg.log_bytes / 16 || n->flushing)
-		return;
-	n->appended_bytes = 0;
-	if (log_is_long(n))
+	if (log_is_long(n) && !n->flushing && n->online)
 		start(n, true);
 }
 

@@ -105,7 +105,7 @@ struct kv_node {
 	struct env_timer flush_timer;
 	bool flushing, flush_again;
 	uint64_t last_entry_ns;
-	uint64_t appended_bytes; /* since the log's size was looked at */
+	uint64_t appended_bytes; /* to the log since the last flush of the engine began */
 	STAILQ_HEAD(, flush_wait) flush_waits, flush_next;
 	bool peers_dirty;
 
@@ -126,6 +126,7 @@ struct kv_node {
 	struct fiber *join_fiber;
 
 	/* node_stop.c */
+	bool online; /* the start has succeeded */
 	bool stopping, closed;
 	struct env_timer stop_timer;
 	uint64_t stop_deadline_ns;

@@ -31,7 +31,7 @@ static void write_peers(struct kv_node *n)
 	struct buf b = BUF_INIT;
 	struct msg m = {""};
 
-	if (!n->has_layout)
+	if (!n->has_layout || !n->online) /* what was not read must not be replaced */
 		return;
 	kv__peers_encode(n, &b);
 	if (buf_ok(&b) && datadir_write(&n->dir, "peers", buf_slice(&b), &m) != 0)

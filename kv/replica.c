@@ -312,12 +312,11 @@ void kv_replica_installed(struct kv_replica *r, uint64_t slot, const struct kv_t
 {
 	struct paxos_event ev = {.kind = PAXOS_EV_SNAPSHOT_INSTALLED, .slot = slot};
 
-	if (slot <= r->applied)
-		return; /* the log has overtaken it */
-	r->applied = slot;
-	if (slot > r->scheduled)
-		r->scheduled = slot;
+	if (slot <= r->scheduled)
+		return; /* the log has overtaken it: its entries are under way, or applied */
+	r->applied = r->scheduled = slot;
 	step(r, &ev, t);
+	kv__read_scheduled(r);
 }
 
 void kv_replica_hand_over(struct kv_replica *r, const struct kv_time *t)
@@ -351,13 +350,12 @@ static void take_result(struct kv_replica *r, const struct kv_result *res, const
 	}
 }
 
-/* An error of an entry means that this replica cannot go on; of an install only that it failed,
- * unless the old state is gone (then the next entry will tell). */
+/* A damaged state: this replica cannot go on. Other errors are those of one job. */
 static void take_error(struct kv_replica *r, const struct kv_job *job)
 {
 	char why[sizeof(r->why)];
 
-	if (!job->err || (job->kind != KV_JOB_ENTRY && job->kind != KV_JOB_TICK))
+	if (!job->fatal)
 		return;
 	snprintf(why, sizeof(why), "engine: %s: rebuild this node", err_text(job->err));
 	kv_replica_refuse(r, job->err, why);

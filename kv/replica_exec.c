@@ -218,9 +218,13 @@ static void put_back(struct kv_replica *r, struct command_list *batch)
 	STAILQ_CONCAT(&r->queue, batch);
 }
 
-/* After the proposal of its entry. */
+/* After the proposal of its entry; the same step may have ended the leadership. */
 static void proposed(struct kv_replica *r, struct command *c, uint64_t slot)
 {
+	if (c->from == COMMAND_ADMIN && !r->leading) {
+		kv__reply(r, &c->caller, ERR_NOT_LEADER, (struct slice){0});
+		return;
+	}
 	if (c->from == COMMAND_ADMIN) {
 		struct admin_wait *w = mem_must_alloc(sizeof(*w));
 

@@ -166,6 +166,7 @@ void paxos__rewind(struct paxos *p, struct paxos_peer *q, uint64_t next)
 	if (next >= q->next)
 		return;
 	q->next = next;
+	q->want = u64_min(q->want, next); /* it says so itself: a restart may have cost it some */
 	q->page_end[0] = q->page_end[1] = 0;
 	q->progress_ns = p->now_ns;
 }

@@ -18,7 +18,11 @@ static void run_fiber(void *arg)
 
 void fsc_run(fsc_fn *fn)
 {
-	struct fsx *x = fsx_new(4, 1);
+	fsc_run_on(fsx_new(4, 1), fn);
+}
+
+void fsc_run_on(struct fsx *x, fsc_fn *fn)
+{
 	struct run r = {.fn = fn, .m = fsx_mount(x)};
 
 	fsx_call(x, run_fiber, &r);

@@ -17,6 +17,7 @@ typedef void fsc_fn(struct fsx_mount *m);
 /* fn(m) on a fiber of a new cluster of 4 groups; then everything is closed, and what is stored must
  * be whole, without leftovers. */
 void fsc_run(fsc_fn *fn);
+void fsc_run_on(struct fsx *x, fsc_fn *fn); /* on this cluster, which it frees */
 
 /* A test `name` that runs `name_in` that way. */
 #define FSC_CASE(name)                                                                             \

@@ -129,7 +129,7 @@ int kv__write_once(struct kv_write *w, struct txn_result *r)
 	int err;
 
 	/* anonymous requests need a sequence that nobody else uses at the same time */
-	q.sequence = w->client ? ++c->sequence : env_random(c->cfg.env);
+	q.sequence = w->client ? ++c->sequence : env_random(c->cfg.env) >> 1;
 	self.sequence = w->sequence = q.sequence;
 	if (w->client)
 		TAILQ_INSERT_TAIL(&c->inflight, &self, link);
@@ -191,7 +191,8 @@ static int exec(struct kv_client *c, const struct txn_mini *m, uint64_t client,
 			break;
 		if (r->status == ERR_WRONG_SHARD)
 			err = kv__map_was_stale(c, version, &backoff, deadline_ns);
-		else if (kv__worth_another_try(r->status))
+		else if (kv__worth_another_try(r->status) ||
+			 (r->status == ERR_NOT_LEADER && m->mut_count == 0)) /* it waited there */
 			err = kv__pause(c, &backoff, deadline_ns);
 		else
 			break;

@@ -24,7 +24,7 @@ static int answer_with_learn(struct paxos *p, struct paxos_peer *q, const struct
 
 int paxos__recv_accept(struct paxos *p, struct paxos_peer *q, const struct paxos_message *m)
 {
-	uint64_t match = p->match;
+	uint64_t match;
 
 	CHECK(q->node == m->from);
 	if (m->ballot < p->promised) {
@@ -42,6 +42,7 @@ int paxos__recv_accept(struct paxos *p, struct paxos_peer *q, const struct paxos
 	p->ack_round = u64_max(p->ack_round, m->round);
 	paxos__leader_heard(p);
 	promise_lease(p);
+	match = p->match; /* of this ballot */
 	paxos__accept_entries(p, m);
 	paxos__advance_commit(p);
 	/* What was stored just now is acknowledged when it is on disk, everything else at once. */

@@ -94,6 +94,7 @@ void kv_replica_exec(struct kv_replica *r, const struct kv_caller *c, struct sli
 		     const struct kv_time *t);
 void kv_replica_read(struct kv_replica *r, const struct kv_caller *c, struct slice part,
 		     const struct kv_time *t);
+/* CLOSE, FLOOR: answered when applied, without a reply of its own. */
 void kv_replica_admin(struct kv_replica *r, const struct kv_caller *c, struct slice command,
 		      const struct kv_time *t);
 /* A message of another group's state machine; dropped unless this replica leads. */

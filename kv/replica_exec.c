@@ -149,6 +149,8 @@ void kv_replica_exec(struct kv_replica *r, const struct kv_caller *c, struct sli
 	bool adds_data = false, queue_it = false;
 	int err = tsm_request_check(command, &key.client, &key.sequence, &adds_data);
 
+	if (!err && key.sequence == 0)
+		err = ERR_PROTO; /* CLOSE, FLOOR: see kv_replica_admin */
 	if (!err)
 		err = cannot_take(r, command.len, adds_data);
 	if (!err) {
@@ -169,11 +171,15 @@ void kv_replica_admin(struct kv_replica *r, const struct kv_caller *c, struct sl
 		      const struct kv_time *t)
 {
 	struct command *cmd = NULL;
-	int err = cannot_take(r, command.len, false);
+	uint64_t client, sequence;
+	bool adds_data;
+	int err = tsm_request_check(command, &client, &sequence, &adds_data);
 
 	(void)t;
-	if (!err && (command.len == 0 || command.len > COMMAND_SIZE_MAX))
-		err = ERR_PROTO;
+	if (!err && sequence != 0)
+		err = ERR_PROTO; /* requests and CANCELs wait for their replies: kv_replica_exec */
+	if (!err)
+		err = cannot_take(r, command.len, false);
 	if (!err) {
 		cmd = command_new(COMMAND_ADMIN, command);
 		err = cmd ? 0 : ERR_NOMEM;

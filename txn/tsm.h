@@ -89,6 +89,8 @@ int tsm_end_entry(struct tsm *t); /* writes the clock and what else is dirty */
 
 /* ---- leadership and time (leader's memory, not replicated) ---- */
 
+/* The leader's time, for what the calls without one arm; optional, before any call. */
+void tsm_set_time(struct tsm *t, uint64_t now_ns);
 void tsm_set_leading(struct tsm *t, bool leading, uint64_t now_ns); /* rebuilds from the store */
 void tsm_tick(struct tsm *t, uint64_t now_ns);
 uint64_t tsm_next_deadline(const struct tsm *t); /* mono ns; UINT64_MAX: none */

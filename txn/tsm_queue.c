@@ -1,0 +1,148 @@
+/* Commands that wait for locks. They stand in line by place (slot, index) and are tried in that order
+ * whenever locks are given back. */
+#include "txn/tsm_internal.h"
+
+struct tx *txn__tx_find(struct tsm *t, struct txn_id id)
+{
+	struct tx *tx = NULL;
+
+	if (id.client != 0)
+		HASH_FIND(hh, t->txs, &id, sizeof(id), tx);
+	return tx;
+}
+
+struct tx *txn__tx_new(struct tsm *t, struct txn_id id, enum tx_role role)
+{
+	struct tx *tx = mem_must_alloc(sizeof(*tx));
+
+	CHECK(!txn__tx_find(t, id));
+	tx->id = id;
+	tx->role = role;
+	if (id.client != 0)
+		HASH_ADD(hh, t->txs, id, sizeof(tx->id), tx);
+	return tx;
+}
+
+void txn__tx_free(struct tsm *t, struct tx *tx)
+{
+	if (tx->waiting) {
+		TAILQ_REMOVE(&t->waiting, tx, link);
+		t->waiting_count--;
+	} else if (tx->vote.len) { /* it was prepared */
+		t->prepared_count--;
+	}
+	txn__unlock(t, tx);
+	if (tx->id.client != 0)
+		HASH_DELETE(hh, t->txs, tx);
+	buf_release(&tx->command);
+	buf_release(&tx->vote);
+	mem_free(tx);
+}
+
+bool txn__decode_part(struct tsm *t, struct slice body)
+{
+	return txn__part_decode(&t->part, body) == 0;
+}
+
+static void queue_put(struct tsm *t, const struct tx *tx)
+{
+	struct slice value = buf_slice(&tx->command);
+
+	if (tx->role == TX_COORDINATOR) {
+		buf_reset(&t->enc);
+		txn__enc_own(&t->enc, tx->id);
+		value = buf_slice(&t->enc);
+	}
+	CHECK(value.len > 0);
+	txn__store_put(t, TXN_TABLE_QUEUE, txn__key_place(t, tx->slot, tx->index), value);
+}
+
+/* t->wants are its locks. */
+static void stand_in_line(struct tsm *t, struct tx *tx)
+{
+	CHECK(!tx->waiting && tx->lock_count == 0);
+	tx->slot = t->slot;
+	tx->index = t->index;
+	tx->waiting = true;
+	TAILQ_INSERT_TAIL(&t->waiting, tx, link);
+	t->waiting_count++;
+	txn__lock(t, tx);
+	tx->since_ns = 0;
+	tx->due_ns = 0;
+	t->unarmed = true;
+}
+
+void txn__enqueue(struct tsm *t, struct tx *tx)
+{
+	stand_in_line(t, tx);
+	queue_put(t, tx);
+	t->stats.waits++;
+}
+
+void txn__requeue(struct tsm *t, struct tx *tx)
+{
+	if (!txn__decode_part(t, tx->body)) {
+		txn__fail(t, ERR_CORRUPT);
+		return;
+	}
+	txn__wants(t);
+	stand_in_line(t, tx);
+}
+
+void txn__dequeue(struct tsm *t, struct tx *tx)
+{
+	CHECK(tx->waiting && t->waiting_count > 0);
+	txn__unlock(t, tx);
+	tx->waiting = false;
+	tx->blocker = NULL;
+	TAILQ_REMOVE(&t->waiting, tx, link);
+	t->waiting_count--;
+	txn__store_del(t, TXN_TABLE_QUEUE, txn__key_place(t, tx->slot, tx->index));
+}
+
+/* Its locks are free: on it goes, and may be gone afterwards. */
+static void run(struct tsm *t, struct tx *tx)
+{
+	txn__dequeue(t, tx);
+	tx->due_ns = 0;
+	tx->tries = 0;
+	switch (tx->role) {
+	case TX_SINGLE:
+		txn__single_run(t, tx);
+		break;
+	case TX_COORDINATOR:
+		txn__coord_own_run(t, tx);
+		break;
+	case TX_PARTICIPANT:
+		txn__participant_run(t, tx);
+		break;
+	}
+}
+
+/* One pass suffices: a transaction that goes on takes away reasons to wait only for those behind. But
+ * an abort that it causes may free others in front: then there is another pass. */
+void txn__examine(struct tsm *t)
+{
+	struct tx *tx;
+
+	while (t->released && !t->err) {
+		t->released = false;
+		TAILQ_FOREACH(tx, &t->waiting, link) {
+			bool decoded;
+
+			if (tx->blocker)
+				continue;
+			decoded = txn__decode_part(t, tx->body);
+			CHECK(decoded); /* it was when it came */
+			txn__wants(t);
+			tx->blocker = txn__blocker(t, tx, tx->id, tx->lock, false);
+			if (!tx->blocker) {
+				run(t, tx);
+				break; /* the list may have changed in any way */
+			}
+		}
+		if (tx)
+			t->released = true;
+	}
+	txn__reads_examine(t);
+}

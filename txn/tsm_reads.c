@@ -1,0 +1,160 @@
+/* Local reads: the driver has made sure that this replica's state is current. A read meets the locks of
+ * transactions that may have been decided already (X and I), so it waits for them; and when that takes
+ * long it is proposed and stands in line for its S locks as any command does. */
+#include "txn/tsm_internal.h"
+
+static void reading_end(struct tsm *t, struct reading *r, struct slice reply)
+{
+	txn__read_done(t, r->token, reply);
+	TAILQ_REMOVE(&t->readings, r, link);
+	t->reading_count--;
+	buf_release(&r->part);
+	mem_free(r);
+}
+
+static void answer_status(struct tsm *t, uint64_t token, int status)
+{
+	struct buf reply = BUF_INIT;
+
+	txn__status_reply(&reply, status);
+	txn__read_done(t, token, buf_slice(&reply));
+	buf_release(&reply);
+}
+
+/* t->part is its part. True: answered. */
+static bool try_read(struct tsm *t, uint64_t token)
+{
+	if (!txn__part_owned(t)) {
+		answer_status(t, token, ERR_WRONG_SHARD);
+		return true;
+	}
+	if (t->lock_count) {
+		txn__wants(t);
+		if (txn__blocker(t, NULL, txn_id_of(0, 0), 0, true))
+			return false;
+	}
+	(void)txn__evaluate(t, 0);
+	txn__changes_drop(t);
+	txn__read_done(t, token, buf_slice(&t->reply));
+	return true;
+}
+
+void tsm_read(struct tsm *t, uint64_t token, struct slice part, uint64_t now_ns)
+{
+	struct reading *r;
+
+	CHECK(!t->in_entry);
+	if (now_ns > t->now_ns)
+		t->now_ns = now_ns;
+	if (t->err || !txn__decode_part(t, part) || t->part.mut_count) {
+		answer_status(t, token, t->err ? t->err : ERR_PROTO);
+		return;
+	}
+	if (try_read(t, token))
+		return;
+	if (!t->leading) {
+		answer_status(t, token, ERR_NOT_LEADER);
+		return;
+	}
+	r = mem_must_alloc(sizeof(*r));
+	r->token = token;
+	if (buf_set(&r->part, part) != 0) {
+		mem_free(r);
+		answer_status(t, token, ERR_NOMEM);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&t->readings, r, link);
+	t->reading_count++;
+	txn__arm(t, &r->due_ns, t->cfg.read_wait_ns_max);
+}
+
+/* After locks were given back. */
+void txn__reads_examine(struct tsm *t)
+{
+	struct reading *r, *next;
+
+	TAILQ_FOREACH_SAFE(r, &t->readings, link, next) {
+		bool decoded;
+
+		if (t->err)
+			return;
+		decoded = txn__decode_part(t, buf_slice(&r->part));
+		CHECK(decoded);
+		if (!txn__part_owned(t)) {
+			struct buf reply = BUF_INIT;
+
+			txn__status_reply(&reply, ERR_WRONG_SHARD);
+			reading_end(t, r, buf_slice(&reply));
+			buf_release(&reply);
+			continue;
+		}
+		txn__wants(t);
+		if (txn__blocker(t, NULL, txn_id_of(0, 0), 0, true))
+			continue;
+		(void)txn__evaluate(t, 0);
+		txn__changes_drop(t);
+		reading_end(t, r, buf_slice(&t->reply));
+	}
+}
+
+/* The home key of a read: any that the group owns. */
+static struct slice home_of(const struct part *p)
+{
+	if (p->cond_count)
+		return p->conds[0].key;
+	CHECK(p->read_count && p->reads[0].kind != TXN_GET_REF);
+	return p->reads[0].key;
+}
+
+static void propose(struct tsm *t, struct reading *r)
+{
+	struct txn_part part = {.group = t->cfg.group, .body = r->part};
+	struct tsm_request q = {.parts = &part, .part_count = 1};
+	struct buf b = BUF_INIT;
+	bool decoded = txn__decode_part(t, buf_slice(&r->part));
+
+	CHECK(decoded);
+	r->sequence = q.sequence = ++t->read_sequence | TSM_READ_SEQ_BIT;
+	q.home = home_of(&t->part);
+	tsm_request_encode(&q, &b);
+	txn__propose(t, &b);
+}
+
+/* Once proposed it is proposed again only if that seems to have been lost. */
+void txn__reads_tick(struct tsm *t)
+{
+	struct reading *r;
+
+	TAILQ_FOREACH(r, &t->readings, link) {
+		if (txn__due(t, r->due_ns)) {
+			propose(t, r);
+			txn__arm(t, &r->due_ns, t->cfg.lock_wait_ns_max * 2);
+		} else if (r->due_ns < t->deadline_ns) {
+			t->deadline_ns = r->due_ns;
+		}
+	}
+}
+
+bool txn__reads_answer(struct tsm *t, uint64_t sequence, struct slice reply)
+{
+	struct reading *r;
+
+	TAILQ_FOREACH(r, &t->readings, link) {
+		if (r->sequence == sequence) {
+			reading_end(t, r, reply);
+			return true;
+		}
+	}
+	return false;
+}
+
+void txn__reads_fail(struct tsm *t, int err)
+{
+	struct buf reply = BUF_INIT;
+	struct reading *r;
+
+	txn__status_reply(&reply, err);
+	while ((r = TAILQ_FIRST(&t->readings)) != NULL)
+		reading_end(t, r, buf_slice(&reply));
+	buf_release(&reply);
+}

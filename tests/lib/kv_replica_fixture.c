@@ -242,7 +242,7 @@ void krf_stop(struct krf *f, uint32_t id)
 void krf_open(struct krf *f, uint32_t members)
 {
 	static const uint8_t cluster[KV_CLUSTER_ID_SIZE] = "replica-fixture";
-	struct kv_layout_node nodes[KRF_MEMBERS_MAX];
+	struct kv_layout_node nodes[KRF_MEMBERS_MAX] = {{0}};
 	struct msg text;
 
 	memset(f, 0, sizeof(*f));

@@ -3,8 +3,8 @@
  *
  * Segments are fixed-size files, written with zeros before first use and recycled, so that an
  * append changes no file size and needs no journal commit. Record, little-endian:
- *   crc32c u32 | length u32 | segment generation u64 | batch u64 | type u8, pad[3] | group u32 |
- *   ballot u64 | slot u64 | payload
+ *   crc32c u32 | length u32 | segment generation u64 | batch u64 | type u8, flags u8, pad[2] |
+ *   group u32 | ballot u64 | slot u64 | payload
  * The CRC covers everything behind it, so a stale record of a recycled segment never passes.
  * A batch is written only after the sync of the batch before it returned: a bad record with a
  * valid record of a later batch behind it is damage (ERR_CORRUPT); otherwise its batch is a torn
@@ -55,8 +55,8 @@ struct wal_config {
  * Return non-zero to give up. */
 typedef int wal_replay_fn(void *ctx, const struct wal_record *r);
 
-/* Opens or creates. ERR_CORRUPT (the message names file, offset and what to do), ERR_IO, ERR_NOMEM,
- * ERR_NOSPACE. A torn tail is cut and logged. */
+/* Opens or creates. ERR_CORRUPT (the message names file, offset and what to do), ERR_UNSUPPORTED
+ * (format version), ERR_INVAL (sizes), ERR_IO, ERR_NOMEM, ERR_NOSPACE. A torn tail is cut and logged. */
 int wal_open(const struct wal_config *cfg, wal_replay_fn *replay, void *replay_ctx,
 	     struct wal **out, struct msg *m);
 void wal_close(struct wal *w); /* waits for the writer; takes NULL */

@@ -30,9 +30,12 @@ struct wal_file {
 typedef void wal_device_each(void *ctx, const char *name, uint64_t size);
 
 struct wal_device_ops {
-	/* Every file, in any order. Files whose creation was interrupted are not there. */
+	/* Every file, in any order. Files whose creation was interrupted are not there; those that
+	 * are stay there, whatever happens. */
 	int (*list)(struct wal_device *d, wal_device_each *each, void *ctx, struct msg *m);
 
+	/* A process may have died in a write: what is read from the file is on disk once this
+	 * returned, and not in some cache from which a power cut still takes it away. */
 	int (*open)(struct wal_device *d, const char *name, struct wal_file **out, struct msg *m);
 
 	/* A new file of @size zero bytes, written and not just allocated. Atomic: after a power cut

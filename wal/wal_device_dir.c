@@ -71,6 +71,10 @@ static int dir_list(struct wal_device *d, wal_device_each *each, void *ctx, stru
 			close(fd);
 		return failed(m, "list", dd->path, ".");
 	}
+	if (fsync(fd) != 0) { /* a file may have been renamed, and that not be on disk */
+		closedir(dir);
+		return failed(m, "sync", dd->path, ".");
+	}
 	while ((e = readdir(dir)) != NULL) {
 		size_t len = strlen(e->d_name);
 
@@ -106,6 +110,12 @@ static int dir_open(struct wal_device *d, const char *name, struct wal_file **ou
 
 	if (fd < 0)
 		return failed(m, "open", dd->path, name);
+	if (fsync(fd) != 0) {
+		close(fd);
+		return failed(m, "sync", dd->path, name);
+	}
+	/* After a sync that failed, memory may hold what the disk does not. */
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	*out = file_new(dd, name, fd);
 	return 0;
 }

@@ -36,6 +36,7 @@ struct recovery {
 	uint8_t *data;	      /* of one segment */
 	uint64_t batch_last;
 	uint64_t synced_min; /* a batch that was on disk for certain */
+	uint32_t lost;	     /* file number beyond all, of which something on disk tells; 0: none */
 	struct msg *m;
 };
 
@@ -50,6 +51,7 @@ static int damaged(const struct recovery *r, uint32_t number, const char *what)
 struct listing {
 	uint32_t count, max;
 	uint64_t size; /* of the smallest */
+	uint8_t there[WAL_FILES_MAX / 8 + 1];
 };
 
 static void list_one(void *ctx, const char *name, uint64_t size)
@@ -64,6 +66,7 @@ static void list_one(void *ctx, const char *name, uint64_t size)
 	if (strcmp(again, name) != 0)
 		return;
 	l->count++;
+	l->there[number / 8] |= (uint8_t)(1u << number % 8);
 	if (number > l->max)
 		l->max = (uint32_t)number;
 	if (l->count == 1 || size < l->size)
@@ -140,10 +143,10 @@ static int files_open(struct recovery *r)
 
 	if (err != 0)
 		return err;
-	if (l.count < l.max)
-		return msg_set(r->m, ERR_CORRUPT,
-			       "of the log's %" PRIu32 " segments only %" PRIu32 " are there; " WAL_ADVICE,
-			       l.max, l.count);
+	for (uint32_t i = 1; l.count < l.max; i++) {
+		if ((l.there[i / 8] & (1u << i % 8)) == 0)
+			return damaged(r, i, "is missing");
+	}
 	r->count = l.count;
 	r->found = mem_must_alloc(l.count * sizeof(*r->found));
 	r->order = mem_must_alloc(l.count * sizeof(struct found *));
@@ -179,12 +182,11 @@ static int by_generation(const void *a, const void *b)
 
 static void require(struct recovery *r, uint32_t number, uint64_t generation)
 {
-	/* A file number beyond all is a lost file: found[0] stands for it, no generation is as high.
-	 * Generation 0 is a file that may not have been there yet. */
-	if (number == 0 || generation == 0 || r->count == 0)
+	/* Generation 0 is a file that may not have been there yet. */
+	if (number == 0 || generation == 0)
 		return;
 	if (number > r->count)
-		r->found[0].required = UINT64_MAX;
+		r->lost = number;
 	else
 		r->found[number - 1].required =
 			wal__max(r->found[number - 1].required, generation);
@@ -331,13 +333,15 @@ static int check_unused(struct recovery *r, const struct found *f)
 
 static int check_complete(struct recovery *r)
 {
+	if (r->lost != 0)
+		return damaged(r, r->lost, "is missing");
 	for (uint32_t i = 0; i < r->count; i++) {
 		struct found *f = &r->found[i];
 		int err;
 
 		if (f->header.generation < f->required)
 			return damaged(r, f->segment->number,
-				       "or a later one is missing or older than the rest");
+				       "has lost its newest header, or is older than the rest");
 		if (f->header.generation == 0) {
 			err = check_unused(r, f);
 			if (err != 0)

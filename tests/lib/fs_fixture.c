@@ -180,7 +180,7 @@ static int draw_fault(struct fsx *x, bool *done)
 	*done = true;
 	if (x->fault_percent == 0 || fsx_random(x) % 100 >= x->fault_percent)
 		return 0;
-	kind = fsx_random(x) % (sizeof(faults) / sizeof(faults[0]));
+	kind = fsx_random(x) % (x->no_timeouts ? 3 : sizeof(faults) / sizeof(faults[0]));
 	*done = kind == 4;
 	x->timeouts += faults[kind] == ERR_TIMEOUT;
 	return faults[kind];

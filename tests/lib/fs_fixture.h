@@ -53,6 +53,7 @@ struct fsx {
 
 	uint64_t delay_ns; /* each execution waits up to this, before and after */
 	unsigned fault_percent; /* of executions: aborted, refused, or timed out (done or not) */
+	bool no_timeouts;	/* only those faults that did nothing, and say so */
 	uint64_t timeouts;	/* answers ERR_TIMEOUT so far */
 	/* Called before each execution, on the caller's fiber; may run calls of its own. */
 	void (*before)(struct fsx *x, const struct txn_mini *m);

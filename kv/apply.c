@@ -257,8 +257,10 @@ void kv_apply_run(struct kv_job *job, uint64_t now_ns)
 
 	job->deadline_ns = UINT64_MAX;
 	job->err = a->failed;
-	if (!a->failed)
+	if (!a->failed) {
+		tsm_set_time(a->tsm, now_ns);
 		job->err = execute(a, job, now_ns);
+	}
 	job->applied = engine_applied(a->engine);
 	job->fatal = a->failed != 0;
 	if (a->failed)

@@ -50,7 +50,8 @@ static int damaged(const struct recovery *r, uint32_t number, const char *what)
 
 struct listing {
 	uint32_t count, max;
-	uint64_t size; /* of the smallest */
+	uint64_t size;	   /* of the smallest, */
+	uint32_t smallest; /* which is this one */
 	uint8_t there[WAL_FILES_MAX / 8 + 1];
 };
 
@@ -69,8 +70,10 @@ static void list_one(void *ctx, const char *name, uint64_t size)
 	l->there[number / 8] |= (uint8_t)(1u << number % 8);
 	if (number > l->max)
 		l->max = (uint32_t)number;
-	if (l->count == 1 || size < l->size)
+	if (l->count == 1 || size < l->size) {
 		l->size = size;
+		l->smallest = (uint32_t)number;
+	}
 }
 
 static int open_one(struct recovery *r, struct found *f)
@@ -118,7 +121,7 @@ static int header_read(struct recovery *r, struct found *f)
 	return 0;
 }
 
-static int header_check(struct recovery *r, const struct found *f, uint64_t size)
+static int header_check(struct recovery *r, const struct found *f, const struct listing *l)
 {
 	const struct wal_header *h = &f->header;
 
@@ -129,8 +132,8 @@ static int header_check(struct recovery *r, const struct found *f, uint64_t size
 	if (h->size < WAL_SEGMENT_SIZE_MIN || h->size > WAL_SEGMENT_SIZE_LIMIT || h->block == 0 ||
 	    h->block > WAL_DEVICE_BLOCK_MAX || (h->block & (h->block - 1)) != 0)
 		return damaged(r, f->segment->number, "has an absurd header");
-	if (h->size > size)
-		return damaged(r, f->segment->number, "or another one was cut short");
+	if (h->size > l->size)
+		return damaged(r, l->smallest, "was cut short");
 	return 0;
 }
 
@@ -156,7 +159,7 @@ static int files_open(struct recovery *r)
 		if (err == 0)
 			err = header_read(r, &r->found[i]);
 		if (err == 0)
-			err = header_check(r, &r->found[i], l.size);
+			err = header_check(r, &r->found[i], &l);
 		if (err != 0)
 			return err;
 		if (r->found[i].header.generation == 0)

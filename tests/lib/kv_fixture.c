@@ -79,20 +79,70 @@ static int child_main(const struct kv_node_config *cfg, int fd)
 	return 0;
 }
 
+/* What a child is told: its configuration and where to log, as words. A child is this program again, run
+ * afresh: a forked libuv has descriptors and threads of its parent's. */
+#define CHILD_VARIABLE "PAXFS_KVF_NODE"
+#define CHILD_FD       3
+
+static const char *word(const char *s)
+{
+	return s ? s : "-";
+}
+
 static _Noreturn void child_process(const struct kv_node_config *cfg, int pipe_fd,
 				    const char *log_path)
 {
-	char tag[32];
+	char text[2048];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	signal(SIGTERM, SIG_DFL);
-	if (dup2(pipe_fd, 3) != 3 || close_range(4, ~0u, 0) != 0)
+	snprintf(text, sizeof(text), "%u %s %s %s %s %s %llu %llu %d %llu %llu %u", cfg->id,
+		 log_path, cfg->listen, word(cfg->advertise), cfg->dir, word(cfg->join),
+		 (unsigned long long)cfg->memory_bytes, (unsigned long long)cfg->log_bytes,
+		 cfg->leases, (unsigned long long)cfg->flush_bytes,
+		 (unsigned long long)cfg->retain_bytes, cfg->segment_bytes);
+	if (setenv(CHILD_VARIABLE, text, 1) != 0 || dup2(pipe_fd, CHILD_FD) != CHILD_FD ||
+	    fcntl(CHILD_FD, F_SETFD, 0) != 0 || close_range(CHILD_FD + 1, ~0u, 0) != 0)
 		_exit(3);
-	snprintf(tag, sizeof(tag), "node=%u", cfg->id);
+	execl("/proc/self/exe", "kvf-node", (char *)NULL);
+	_exit(3);
+}
+
+static const char *unword(const char *s)
+{
+	return strcmp(s, "-") != 0 ? s : NULL;
+}
+
+/* Before main(): is this a child? */
+__attribute__((constructor)) static void run_as_child(void)
+{
+	const char *text = getenv(CHILD_VARIABLE);
+	struct kv_node_config cfg;
+	char listen[256], advertise[256], dir[256], join[512], log_path[256], tag[32];
+	unsigned long long memory, log, flush, retain;
+	int leases;
+
+	if (!text)
+		return;
+	kv_node_config_default(&cfg);
+	if (sscanf(text, "%u %255s %255s %255s %255s %511s %llu %llu %d %llu %llu %u", &cfg.id,
+		   log_path, listen, advertise, dir, join, &memory, &log, &leases, &flush, &retain,
+		   &cfg.segment_bytes) != 12)
+		_exit(3);
+	cfg.listen = listen;
+	cfg.advertise = unword(advertise);
+	cfg.dir = dir;
+	cfg.join = unword(join);
+	cfg.memory_bytes = memory;
+	cfg.log_bytes = log;
+	cfg.leases = leases != 0;
+	cfg.flush_bytes = flush;
+	cfg.retain_bytes = retain;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	snprintf(tag, sizeof(tag), "node=%u", cfg.id);
 	logger_set_tag(tag);
 	if (!freopen(log_path, "a", stderr) || logger_open(log_path, NULL) != 0)
 		_exit(3);
-	_exit(child_main(cfg, 3));
+	_exit(child_main(&cfg, CHILD_FD));
 }
 
 /* "code text" from the child; ERR_CLOSED when it died without a word. */

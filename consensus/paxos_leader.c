@@ -161,8 +161,7 @@ void paxos__heartbeat_all(struct paxos *p)
 void paxos__rewind(struct paxos *p, struct paxos_peer *q, uint64_t next)
 {
 	CHECK(p->state == PAXOS_ST_LEADING);
-	next = u64_max(next, q->acked + 1);
-	CHECK(next <= p->window.last + 1);
+	CHECK(next >= 1 && next <= p->window.last + 1);
 	if (next >= q->next)
 		return;
 	q->next = next;
@@ -246,7 +245,7 @@ static int stream(struct paxos *p, struct paxos_peer *q)
 	int err;
 
 	CHECK(q->next >= 1 && q->next <= p->window.last + 1);
-	CHECK(q->acked < q->next);
+	CHECK(q->want <= q->next);
 	if (!takes_entries(p, q))
 		return 0;
 	err = stream_chosen(p, q);

@@ -67,7 +67,7 @@ static uint64_t needed_from(const struct paxos *p)
 	if (p->state != PAXOS_ST_LEADING)
 		return 0;
 	PAXOS_FOR_EACH_PEER_CONST(p, q)
-		from = u64_min(from, q->acked + 1);
+		from = u64_min(from, u64_min(q->acked + 1, q->want));
 	CHECK(from > 0);
 	return from;
 }

@@ -18,6 +18,8 @@ static void watch_ahead(struct paxos *p, struct paxos_peer *q, const struct paxo
 		paxos__step_down(p);
 }
 
+/* What it has acknowledged once it holds for good. What it lacks may begin before that: a restart makes
+ * it forget that values of older ballots are chosen, and it has to hear that again. */
 static void note_progress(struct paxos *p, struct paxos_peer *q, const struct paxos_message *m)
 {
 	if (m->last > q->acked || m->first > q->want) {
@@ -26,7 +28,7 @@ static void note_progress(struct paxos *p, struct paxos_peer *q, const struct pa
 		q->probe_ns = p->now_ns + p->cfg.timing.retransmit;
 	}
 	q->acked = u64_max(q->acked, m->last);
-	q->want = u64_max(m->first, q->acked + 1);
+	q->want = m->first;
 	q->applied = u64_max(q->applied, m->applied);
 	q->round = u64_max(q->round, m->round);
 	/* The echo of something sent after the last entries: what it lacks now was lost. */

@@ -1,6 +1,7 @@
 #include "tests/lib/paxos_cluster.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -77,6 +78,7 @@ struct paxos_cluster {
 	struct cluster_faults faults;
 	uint64_t now, rng, order;
 	uint32_t turns;
+	bool trace;
 	struct event *heap;
 	size_t count, cap;
 	struct node nodes[NODES];
@@ -433,6 +435,24 @@ static void transmit(struct paxos_cluster *c, uint32_t from, uint32_t to, struct
 	push(c, e);
 }
 
+/* TRACE=1 in the environment: a line for each message. */
+static void trace(const struct paxos_cluster *c, const struct paxos_message *m)
+{
+	static const char *const types[] = {
+		"",	  "PREVOTE",  "PREVOTE_REPLY", "PREPARE",	    "PROMISE",	  "ACCEPT",
+		"ACCEPTED", "REJECT", "LEARN_REQUEST", "LEARN", "TIMEOUT_NOW"};
+
+	fprintf(stderr,
+		"%.6f %u>%u %s b=%llu.%u [%llu,%llu] n=%u commit=%llu applied=%llu start=%llu "
+		"round=%llu span=%llu%s%s\n",
+		(double)c->now / 1e9, m->from - 1, m->to - 1, types[m->type],
+		(unsigned long long)PAXOS_BALLOT_ROUND(m->ballot), PAXOS_BALLOT_NODE(m->ballot) - 1,
+		(unsigned long long)m->first, (unsigned long long)m->last, m->count,
+		(unsigned long long)m->commit, (unsigned long long)m->applied,
+		(unsigned long long)m->log_start, (unsigned long long)m->round,
+		(unsigned long long)m->span_ns, m->more ? " more" : "", m->ok ? " ok" : "");
+}
+
 static void send(struct paxos_cluster *c, uint32_t i, const struct paxos_message *m)
 {
 	struct buf frame = BUF_INIT;
@@ -441,6 +461,8 @@ static void send(struct paxos_cluster *c, uint32_t i, const struct paxos_message
 	MUST(c, to < c->cfg.nodes && to != i);
 	check_sent(c, &c->nodes[i], m);
 	c->sent[m->type]++;
+	if (c->trace)
+		trace(c, m);
 	paxos_message_encode(m, &frame);
 	MUST(c, buf_ok(&frame) && frame.len <= FRAME_SIZE_MAX);
 	transmit(c, i, to, &frame);
@@ -728,6 +750,7 @@ struct paxos_cluster *cluster_new(const struct cluster_config *cfg)
 	struct paxos_cluster *c = mem_must_alloc(sizeof(*c));
 
 	c->cfg = *cfg;
+	c->trace = getenv("TRACE") != NULL;
 	c->rng = cfg->seed * 0x9e3779b97f4a7c15ull + 0x1234567;
 	c->faults.delay = (struct cluster_range){20 * NS_PER_US, 200 * NS_PER_US};
 	c->faults.fifo = true;
@@ -902,6 +925,34 @@ uint64_t cluster_sent(const struct paxos_cluster *c, enum paxos_message_type typ
 uint64_t cluster_snapshots(const struct paxos_cluster *c)
 {
 	return c->snapshots;
+}
+
+void cluster_dump(struct paxos_cluster *c)
+{
+	static const char *const roles[] = {"follower", "candidate", "leader"};
+
+	fprintf(stderr, "seed %llu, at %.6f s, chosen %llu\n", (unsigned long long)c->cfg.seed,
+		(double)c->now / 1e9, (unsigned long long)c->chosen_last);
+	for (uint32_t i = 0; i < c->cfg.nodes; i++) {
+		const struct node *n = &c->nodes[i];
+		struct paxos_status s;
+
+		if (!n->core) {
+			fprintf(stderr, "  node %u: down\n", i);
+			continue;
+		}
+		cluster_status(c, i, &s);
+		fprintf(stderr,
+			"  node %u: %s%s of %u, ballot %llu.%u, log %llu applied %llu commit %llu last "
+			"%llu; given %llu durable %llu, disk %zu of %zu%s\n",
+			i, roles[s.role], s.serving ? " (serving)" : "", s.leader - 1,
+			(unsigned long long)PAXOS_BALLOT_ROUND(s.ballot),
+			PAXOS_BALLOT_NODE(s.ballot) - 1, (unsigned long long)s.log_start,
+			(unsigned long long)s.applied, (unsigned long long)s.commit,
+			(unsigned long long)s.last, (unsigned long long)n->given,
+			(unsigned long long)n->durable, n->disk.synced, n->disk.count,
+			n->fetching ? ", fetching" : "");
+	}
 }
 
 /* ---- faults ---- */

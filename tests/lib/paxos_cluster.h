@@ -67,6 +67,8 @@ uint64_t cluster_given(const struct paxos_cluster *c, uint32_t node);
 uint64_t cluster_sent(const struct paxos_cluster *c, enum paxos_message_type type);
 uint64_t cluster_snapshots(const struct paxos_cluster *c);
 
+void cluster_dump(struct paxos_cluster *c); /* to stderr, for people */
+
 /* Faults. A crash loses what was not synced, up to a random point of it. */
 void cluster_crash(struct paxos_cluster *c, uint32_t node);
 void cluster_restart(struct paxos_cluster *c, uint32_t node);

@@ -3,7 +3,7 @@
  * all while values are proposed and reads asked. The cluster checks safety all the time; when the
  * faults end, everything must get on again.
  *
- * SEED=n runs one history, SEEDS=n so many fresh ones. */
+ * SEED=n runs one history, SEEDS=n so many fresh ones, FROM=n those from there on. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +152,13 @@ static void calm_down(struct paxos_cluster *c, uint32_t nodes)
 	}
 }
 
+static void must(struct paxos_cluster *c, bool holds)
+{
+	if (!holds)
+		cluster_dump(c);
+	CHECK_TRUE(holds);
+}
+
 /* One value and one read get through, and all replicas have all that was ever chosen. */
 static void must_get_on(struct paxos_cluster *c, uint32_t nodes)
 {
@@ -160,14 +167,14 @@ static void must_get_on(struct paxos_cluster *c, uint32_t nodes)
 	uint32_t leader;
 
 	cluster_run(c, 3 * NS_PER_S);
-	CHECK_TRUE(cluster_await_leader(c, 3 * NS_PER_S));
+	must(c, cluster_await_leader(c, 3 * NS_PER_S));
 	leader = cluster_leader(c);
 	CHECK_OK(cluster_propose(c, leader, 100, &slot));
-	CHECK_TRUE(slot > before);
+	must(c, slot > before);
 	CHECK_OK(cluster_read(c, leader));
 	for (uint32_t i = 0; i < nodes; i++)
-		CHECK_TRUE(cluster_await_slot(c, i, slot, 3 * NS_PER_S));
-	CHECK_TRUE(cluster_await_reads(c, served + 1, NS_PER_S));
+		must(c, cluster_await_slot(c, i, slot, 3 * NS_PER_S));
+	must(c, cluster_await_reads(c, served + 1, NS_PER_S));
 }
 
 static void make_config(struct cluster_config *cfg, uint64_t seed)
@@ -234,7 +241,8 @@ static void fixed_seeds(void)
 static void fresh_seeds(void)
 {
 	const char *count = getenv("SEEDS");
-	uint64_t from = (uint64_t)time(NULL) * 1000;
+	const char *first = getenv("FROM");
+	uint64_t from = first ? strtoull(first, NULL, 10) : (uint64_t)time(NULL) * 1000;
 
 	fprintf(stderr, "fresh seeds from %llu\n", (unsigned long long)from);
 	histories(from, count ? strtoull(count, NULL, 10) : FRESH_SEEDS);

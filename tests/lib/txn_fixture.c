@@ -293,6 +293,20 @@ static void entry_tear(struct txf_group *g, unsigned i)
 	replica_open(g, i);
 }
 
+/* Both stores, as far as the other one has not gone on. */
+static void show_difference(struct txf_group *g, unsigned i)
+{
+	for (unsigned k = 0; k < g->f->cfg.replicas; k++) {
+		if (k == i || g->replicas[k].applied != g->replicas[i].applied)
+			continue;
+		fprintf(stderr, "replica %u:\n", k);
+		txn_mem_dump(g->replicas[k].mem, stderr);
+		fprintf(stderr, "replica %u:\n", i);
+		txn_mem_dump(g->replicas[i].mem, stderr);
+		return;
+	}
+}
+
 static void entry_apply(struct txf_group *g, unsigned i)
 {
 	struct txf_replica *r = &g->replicas[i];
@@ -304,12 +318,14 @@ static void entry_apply(struct txf_group *g, unsigned i)
 	CHECK_OK(tsm_end_entry(r->tsm));
 	txn_mem_commit(r->mem);
 	r->applied++;
-	if (!e->hashed)
+	if (!e->hashed) {
 		e->hash = txn_mem_hash(r->mem);
-	else if (e->hash != txn_mem_hash(r->mem))
+	} else if (e->hash != txn_mem_hash(r->mem)) {
+		show_difference(g, i);
 		CHECK_FAIL("seed %llu, step %llu: replica %u of group %u differs after entry %zu",
 			   (unsigned long long)g->f->cfg.seed, (unsigned long long)g->f->steps, i,
 			   g->id, r->applied);
+	}
 	e->hashed = true;
 	carry_out(g, i);
 }

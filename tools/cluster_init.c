@@ -199,7 +199,7 @@ static int wait_and_format(struct init_run *r, struct loop *l, const char *endpo
 
 		txn_mini_init(&m);
 		txn_result_init(&res);
-		txn_get(&m, s->from_len ? slice_of(s->from, s->from_len) : slice_str("\0"));
+		txn_get(&m, s->from_len ? slice_of(s->from, s->from_len) : slice_of("", 1));
 		err = txn_exec(kv_client_executor(c), &m, &res);
 		if (err)
 			msg_set(r->msg, err, "group %u: %s", s->group, err_text(err));

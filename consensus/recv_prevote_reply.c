@@ -13,7 +13,9 @@ int paxos__recv_prevote_reply(struct paxos *p, struct paxos_peer *q,
 	}
 	paxos__note_round(p, m->promised);
 	if (m->promised > p->ballot) {
-		/* Not refused, only too low: ask everybody again with a higher one. */
+		/* Not refused, only too low: ask everybody again with a higher one. One that stood
+		 * stands no more, be it of the same round. */
+		p->ballot = 0;
 		paxos__prevote_begin(p);
 		return 0;
 	}

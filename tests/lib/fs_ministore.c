@@ -167,9 +167,11 @@ static struct txn_value value_of(struct txn_result *res, const struct fsx_rec *r
 				  .value = keep(res, buf_slice(&r->value))};
 }
 
+/* @target, if given, gets the record that it leads to, for references from there. */
 static struct txn_value ref_of(struct fsx *x, struct txn_result *res, const struct txn_read *rd,
-			       const struct fsx_rec *base)
+			       const struct fsx_rec *base, struct fsx_rec **target)
 {
+	struct fsx_rec *found = NULL;
 	struct buf key = BUF_INIT;
 	struct txn_value v = {.status = ERR_NOT_FOUND};
 	uint64_t number;
@@ -184,7 +186,9 @@ static struct txn_value ref_of(struct fsx *x, struct txn_result *res, const stru
 	if (fsx_group_of(x, buf_slice(&key)) != fsx_group_of(x, buf_slice(&base->key)))
 		v.status = ERR_ELSEWHERE;
 	else
-		v = value_of(res, fsx_find(x, buf_slice(&key)));
+		v = value_of(res, found = fsx_find(x, buf_slice(&key)));
+	if (target)
+		*target = found;
 	buf_release(&key);
 	return v;
 }
@@ -210,7 +214,7 @@ static void scan(struct fsx *x, const struct txn_read *rd, struct txn_result *re
 		it->version = r->version;
 		it->ref.status = ERR_NOT_FOUND;
 		if (rd->kind == TXN_SCAN_REF)
-			it->ref = ref_of(x, res, rd, r);
+			it->ref = ref_of(x, res, rd, r, NULL);
 		out->item_count++;
 	}
 }
@@ -227,7 +231,7 @@ static void do_reads(struct fsx *x, const struct txn_mini *m, struct txn_result 
 			res->reads[i].value = value_of(res, recs[i]);
 		} else if (rd->kind == TXN_GET_REF) {
 			CHECK(rd->from < i);
-			res->reads[i].value = ref_of(x, res, rd, recs[rd->from]);
+			res->reads[i].value = ref_of(x, res, rd, recs[rd->from], &recs[i]);
 		} else {
 			scan(x, rd, res, &res->reads[i]);
 		}

@@ -10,6 +10,7 @@ struct move {
 	struct fs_order order;
 	bool ordered; /* a directory changes its parent */
 	bool nothing; /* both names are the same inode: done */
+	bool denied;  /* the new parent's permissions have changed: the kernel looks again */
 };
 
 static bool is_dir(const struct fs_name *n)
@@ -154,6 +155,7 @@ static int try_move(struct fs_op *op, struct move *v)
 	}
 	if (fs__failed_at(op, err, v->parent.cond)) {
 		err = fs__parent_changed(op, &v->parent);
+		v->denied = err == ERR_STALE;
 		return err ? err : ERR_ABORTED;
 	}
 	if (v->ordered && fs__failed_at(op, err, v->order.cond))
@@ -195,7 +197,7 @@ static int move_known(struct fs_op *op, struct move *v)
 /* As for unlink: only a fresh look leads to an answer; a stale target only if seen twice. */
 static bool conclusive(int err, bool fresh, const struct move *v, uint64_t *stale)
 {
-	if ((err == 0 && (fresh || !v->nothing)) || err == ERR_INTERRUPTED)
+	if ((err == 0 && (fresh || !v->nothing)) || err == ERR_INTERRUPTED || v->denied)
 		return true;
 	if (err == ERR_CONDITION || !fresh)
 		return false;
@@ -270,5 +272,5 @@ int fs_rename(struct fs *fs, fs_ino parent, struct slice name, fs_ino new_parent
 	if (!err && !v.nothing)
 		forget(fs, &v);
 	fs__op_end(&op);
-	return err == ERR_STALE && v.to.present ? ERR_CORRUPT : err;
+	return err == ERR_STALE && v.to.present && !v.denied ? ERR_CORRUPT : err;
 }

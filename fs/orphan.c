@@ -86,11 +86,11 @@ static int delete_record(struct fs *fs, uint64_t object, enum fs_reap_what what)
 	return err;
 }
 
-static int reap_data(struct fs *fs, uint64_t data_id, enum fs_reap_what what)
+static int reap_data(struct fs *fs, uint64_t data_id)
 {
 	int err = fs__reap_blocks(fs, data_id);
 
-	return err ? err : delete_record(fs, data_id, what);
+	return err ? err : delete_record(fs, data_id, FS_REAP_DATA);
 }
 
 /* ---- inodes ---- */
@@ -137,7 +137,7 @@ static int reap_remains(struct fs *fs, fs_ino ino, uint64_t data_id)
 	if (err)
 		return err;
 	if (data_id != ino) {
-		err = reap_data(fs, data_id, FS_REAP_DATA);
+		err = reap_data(fs, data_id);
 		return err ? err : delete_record(fs, ino, FS_REAP_INODE);
 	}
 	/* Blocks under ino may be older contents whose own G record is still there: either may go
@@ -217,12 +217,48 @@ static int reap_inode(struct fs *fs, fs_ino ino)
 	return reap_remains(fs, ino, rec.type == FS_T_FILE ? rec.data_id : ino);
 }
 
+/* Staged data may be about to become a file's, by a transaction that wants its G record: who takes
+ * the record away first has it. 1: it is a file's, or gone. */
+static int unstage(struct fs *fs, uint64_t data_id)
+{
+	struct fs_key k;
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	fs__key_reap(&k, data_id, FS_REAP_STAGED);
+	do {
+		fs__op_reset(&op);
+		txn_if_exists(&op.m, fs__key_slice(&k));
+		txn_delete(&op.m, fs__key_slice(&k));
+		fs__put_reap(&op, data_id, FS_REAP_DATA);
+		err = fs__op_exec(&op);
+	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	fs__op_end(&op);
+	return err == ERR_CONDITION ? 1 : err;
+}
+
 int fs__reap_now(struct fs *fs, uint64_t object, enum fs_reap_what what)
 {
-	return what == FS_REAP_INODE ? reap_inode(fs, object) : reap_data(fs, object, what);
+	int err;
+
+	if (what == FS_REAP_INODE)
+		return reap_inode(fs, object);
+	if (what == FS_REAP_STAGED) {
+		err = unstage(fs, object);
+		if (err)
+			return err > 0 ? 0 : err;
+	}
+	return reap_data(fs, object);
 }
 
 /* ---- in the background ---- */
+
+/* Worth another try? Else the G record stays, for fsck. */
+static bool may_work_later(int err)
+{
+	return err && err != ERR_CORRUPT && err != ERR_SESSION;
+}
 
 static void reaper(struct fs *fs, struct fs_task *t)
 {
@@ -231,8 +267,8 @@ static void reaper(struct fs *fs, struct fs_task *t)
 	while ((j = TAILQ_FIRST(&fs->reap.jobs)) != NULL) {
 		TAILQ_REMOVE(&fs->reap.jobs, j, link);
 		fs->reap.waiting--;
-		if (fs__reap_now(fs, j->object, j->what) == 0 || t->stop) {
-			mem_free(j); /* failed at the end: its G record stays, for fsck */
+		if (!may_work_later(fs__reap_now(fs, j->object, j->what)) || t->stop) {
+			mem_free(j);
 			continue;
 		}
 		fiber_interrupt_clear();

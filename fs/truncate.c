@@ -42,7 +42,7 @@ static void add_cut(struct fs_op *op, uint64_t data_id, uint64_t size)
 	if (first % FS_BLOCKS_PER_STRIPE == 0 && size % STRIPE_SIZE != 0)
 		return; /* the cut block is the stripe's last */
 	fs__range_blocks(&from, &to, data_id, first, UINT64_MAX);
-	txn_delete_range(&op->m, fs__key_slice(&from), fs__key_slice(&to));
+	fs__delete_range(op, &from, &to);
 }
 
 /* The record comes with the change, as it was before: what else is in it may be newer than known. */

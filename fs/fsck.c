@@ -1,6 +1,7 @@
 /* The online check: passes, rounds, and what is told of them. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "fs/fsck.h"
 
@@ -51,12 +52,14 @@ void ck__problem(struct ck *c, bool tried, int err)
 
 /* ---- rounds ---- */
 
+static int compare(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct ck_suspect)); /* any order will do */
+}
+
 static bool listed(const struct ck_list *l, const struct ck_suspect *s)
 {
-	for (uint32_t i = 0; i < l->count; i++)
-		if (memcmp(&l->v[i], s, sizeof(*s)) == 0)
-			return true;
-	return false;
+	return bsearch(s, l->v, l->count, sizeof(*s), compare) != NULL;
 }
 
 /* Keeps of this round's suspects those that the round before had, too. */
@@ -64,7 +67,9 @@ static void keep_common(struct ck *c)
 {
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < c->now.count; i++)
+	if (c->before.count > 0)
+		qsort(c->before.v, c->before.count, sizeof(*c->before.v), compare);
+	for (uint32_t i = 0; c->before.count > 0 && i < c->now.count; i++)
 		if (listed(&c->before, &c->now.v[i]))
 			c->now.v[n++] = c->now.v[i];
 	c->now.count = n;

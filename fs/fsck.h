@@ -89,6 +89,7 @@ struct ck {
 	uint64_t far_data, far_stripe;	       /* the stripe >= 1 seen last */
 	struct ck_told *told;
 	unsigned pass, round;
+	uint64_t bad_inodes; /* of this round */
 	uint64_t keys, mended, left; /* of this pass: repaired, not repaired */
 };
 

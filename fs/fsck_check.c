@@ -216,6 +216,8 @@ static int verify_reap(struct ck *c, const struct ck_suspect *s)
 	struct fs_key k;
 	int err = read_reap(c, s, &g, &alive, &wrong), mend = 0;
 
+	if (!err && !alive && !wrong) /* it may have been the last thing that its mount did */
+		err = read_reap(c, s, &g, &alive, &wrong);
 	if (err == ERR_NOT_FOUND || err == ERR_CORRUPT)
 		return 0; /* done meanwhile; or reported already */
 	if (err || (alive && !wrong))
@@ -233,9 +235,10 @@ static int verify_reap(struct ck *c, const struct ck_suspect *s)
 	return 0;
 }
 
+/* A damaged inode does not say which data it has: then none is removed. */
 static int verify_data(struct ck *c, const struct ck_suspect *s)
 {
-	bool tried = ck__repairs(c);
+	bool tried = ck__repairs(c) && c->bad_inodes == 0;
 
 	ck__line(c, "data %llu belongs to no file", (ull)s->data_id);
 	ck__problem(c, tried, tried ? fs__reap_blocks(c->fs, s->data_id) : 0);

@@ -124,6 +124,8 @@ static struct ck_inode *up(struct ck *c, const struct ck_inode *e)
 {
 	struct ck_inode *p;
 
+	if (e->names == 0)
+		return NULL; /* told of as such */
 	HASH_FIND(hh, c->inodes, &e->rec.parent, sizeof(fs_ino), p);
 	return p && is_dir(p) ? p : NULL;
 }

@@ -44,6 +44,7 @@ void ck__clear(struct ck *c)
 		mem_free(d);
 	}
 	c->reap_count = 0;
+	c->bad_inodes = 0;
 	c->last_dir = c->last_hash = 0;
 	c->far_data = c->far_stripe = 0;
 }
@@ -96,6 +97,7 @@ static void take_inode(struct ck *c, fs_ino ino, const struct txn_item *it)
 	e->version = it->version;
 	if (fs__inode_decode(it->value, &e->rec)) {
 		e->bad = true;
+		c->bad_inodes++;
 		bad_record(c, it, "damaged inode", false);
 		return;
 	}

@@ -184,7 +184,7 @@ int fs_kv_del(struct fs *fs, struct slice path)
 		err = fs__walk_begin(&w, fs, path, NULL);
 		if (!err)
 			err = fs__walk_on(&w);
-		if (!err && w.name.len == 0)
+		if (!err && (w.name.len == 0 || w.want_dir))
 			err = ERR_IS_DIR;
 		if (!err)
 			err = fs_unlink(fs, w.dir, w.name);

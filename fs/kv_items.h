@@ -34,6 +34,7 @@ struct kv_one {
 	bool big;	  /* larger than fits: not in `value` */
 	struct buf value;
 	uint32_t read; /* index of the first read */
+	uint32_t dir_read;
 	/* the change */
 	struct fs_parent parent;
 	struct fs_victim victim;

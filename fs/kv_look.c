@@ -129,6 +129,12 @@ static void add_by_ref(struct fs_op *op, const struct kv_one *one, bool contents
 
 static void add_reads(struct fs_op *op, struct kv_one *one, bool contents)
 {
+	struct fs_key k;
+
+	if (one->act == KV_PUT) { /* will be wanted if a name has to be made */
+		fs__key_inode(&k, one->n.dir);
+		one->dir_read = txn_get(&op->m, fs__key_slice(&k));
+	}
 	one->read = txn_get(&op->m, fs__key_slice(&one->n.key));
 	if (one->known)
 		add_by_key(op, one, contents);
@@ -217,6 +223,9 @@ static int take(struct kv_set *s, struct fs_op *op, struct kv_one *one)
 	int err = v->status;
 
 	one->n.present = false;
+	if (one->act == KV_PUT)
+		(void)fs__inode_take(s->fs, one->n.dir, fs__op_value(op, one->dir_read),
+				     &one->parent.rec); /* only a hint */
 	if (err == ERR_NOT_FOUND) {
 		fs__name_drop(s->fs, &one->n);
 		return 0;

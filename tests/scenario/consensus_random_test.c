@@ -194,20 +194,22 @@ static void history(uint64_t seed)
 {
 	struct cluster_config cfg;
 	struct paxos_cluster *c;
-	uint64_t fault_at;
+	uint64_t fault_at, calm, pace;
 	unsigned failures = check_failures();
 
 	snprintf(abort_text, sizeof(abort_text), "aborted with SEED=%llu\n",
 		 (unsigned long long)seed);
 	make_config(&cfg, seed);
 	c = cluster_new(&cfg);
+	calm = (100 + cluster_random(c, 1000)) * NS_PER_MS;
+	pace = (2 + cluster_random(c, 15)) * NS_PER_MS;
 	fault_at = cluster_random(c, NS_PER_S);
 	while (cluster_now(c) < 6 * NS_PER_S && check_failures() == failures) {
-		cluster_run(c, cluster_random(c, 10 * NS_PER_MS));
+		cluster_run(c, cluster_random(c, pace));
 		one_request(c, cfg.nodes);
 		if (cluster_now(c) >= fault_at) {
 			one_fault(c, cfg.nodes);
-			fault_at = cluster_now(c) + cluster_random(c, 400 * NS_PER_MS);
+			fault_at = cluster_now(c) + cluster_random(c, calm);
 		}
 	}
 	calm_down(c, cfg.nodes);

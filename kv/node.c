@@ -149,8 +149,11 @@ static int open_log(struct kv_node *n, struct msg *m)
 	if (!err)
 		err = wal_device_dir(path, &n->device, m);
 	wc.device = n->device;
-	if (!err)
+	if (!err) {
 		err = wal_open(&wc, replay, n, &n->wal, m);
+		if (err)
+			msg_wrap(m, err, "%s", path);
+	}
 	mem_free(path);
 	return err;
 }

@@ -1,8 +1,10 @@
 /* Shared inside kv/engine_rocks*.c only; include <rocksdb/c.h> before it. docs/engine.md describes
  * the keys.
  *
- *   engine_rocks.c          open, groups, gets, commits, flush, figures
+ *   engine_rocks.c          keys, records, gets, commits
+ *   engine_rocks_open.c     opening, groups
  *   engine_rocks_options.c  how RocksDB is set up
+ *   engine_rocks_flush.c    flushes, figures
  *   engine_rocks_scan.c     scans and views
  *   engine_rocks_install.c  second states, and what crashes leave of them
  */
@@ -68,8 +70,16 @@ bool rocks__prefix_end(uint8_t prefix[ROCKS_PREFIX]);
 int rocks__error(struct rocks *r, char *text, const char *doing);
 int rocks__error_code(const char *text);
 
+/* A stored value. 0, ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. */
+int rocks__read(struct rocks *r, const rocksdb_readoptions_t *how, unsigned family,
+		struct slice key, struct buf *out);
+
 /* Applies the writes and empties them. A failure is fatal: the log has the entry, and replays it. */
 void rocks__write(struct rocks *r, rocksdb_writebatch_t *writes);
+void rocks__write_or_die(struct rocks *r, rocksdb_writebatch_t *writes); /* no reason to flush */
+
+int rocks__get(struct engine_group *g, struct engine_pos pos, struct buf *out);
+void rocks__commit(struct engine_group *g, uint64_t applied);
 
 /* ---- the record of a group in ROCKS_META ---- */
 
@@ -92,9 +102,12 @@ bool rocks__record_key(struct slice key, uint32_t *group); /* false: another key
 /* Opens the database with its families. */
 int rocks__open_db(struct rocks *r, uint64_t memory_bytes, struct msg *m);
 
-/* ---- engine_rocks.c ---- */
+/* ---- engine_rocks_flush.c ---- */
 
 int rocks__flush(struct engine *e);
+int rocks__flushes_read(struct rocks *r, const rocksdb_readoptions_t *how, uint64_t *out);
+uint64_t rocks__stored_bytes(struct engine_group *g, struct engine_pos from, struct engine_pos to);
+void rocks__stats(struct engine *e, struct engine_stats *out);
 
 /* ---- engine_rocks_scan.c ---- */
 

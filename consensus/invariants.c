@@ -1,6 +1,6 @@
-/* The audit of one replica: what must hold in every state, and since the last look. What needs the sight
- * of several replicas (one value per slot) is the business of tests. Numbers are those of README.md,
- * "Invariants". */
+/* The audit of one replica: what must hold in every state, and since the last look. What needs the
+ * sight of several replicas (one value per slot) is the business of tests. Numbers are those of
+ * README.md, "Invariants". */
 #include "consensus/paxos_private.h"
 
 /* "applied <= emitted <= commit <= match <= last and synced <= match" */

@@ -1,9 +1,9 @@
 /* The leader: proposes, streams to the followers, counts what is chosen, gives up.
  *
- * What goes to one follower is a stream from `next` on: slots that are chosen as LEARN pages, at most
- * two of them unanswered (it may be far behind); the open ones as ACCEPT, as soon as they are
- * proposed, bounded by the window. Nothing is sent twice unless the answer to something sent *later*
- * says that it is missing: the echo of a heartbeat, or a LEARN_REQUEST. */
+ * What goes to one follower is a stream from `next` on: slots that are chosen as LEARN pages, at
+ * most two of them unanswered (it may be far behind); the open ones as ACCEPT, as soon as they are
+ * proposed, bounded by the window. Nothing is sent twice unless the answer to something sent
+ * *later* says that it is missing: the echo of a heartbeat, or a LEARN_REQUEST. */
 #include "consensus/paxos_private.h"
 
 /* ---- reign ---- */
@@ -107,8 +107,8 @@ int paxos__propose(struct paxos *p, enum paxos_kind kind, struct slice data)
 
 /* ---- choosing ---- */
 
-/* A slot is chosen when a majority has it on disk at this ballot, the leader's own disk being one of
- * them. All that lies above `commit` is of this ballot: phase 1 proposed it anew. */
+/* A slot is chosen when a majority has it on disk at this ballot, the leader's own disk being one
+ * of them. All that lies above `commit` is of this ballot: phase 1 proposed it anew. */
 static void choose(struct paxos *p)
 {
 	uint64_t v[GROUP_REPLICAS_MAX];
@@ -255,8 +255,8 @@ static int stream(struct paxos *p, struct paxos_peer *q)
 	return 0;
 }
 
-/* Sends what was proposed in this step before its own record is on disk: "PREPARE, ACCEPT: a promise
- * of b" is all that must be. */
+/* Sends what was proposed in this step before its own record is on disk: "PREPARE, ACCEPT: a
+ * promise of b" is all that must be. */
 int paxos__leader_settle(struct paxos *p)
 {
 	if (p->state != PAXOS_ST_LEADING)

@@ -1,5 +1,5 @@
-/* Chosen entries, asked for and given. "Gap detection": a follower that sees a slot beyond its next one,
- * or a chosen index beyond what it holds at the leader's ballot, asks. */
+/* Chosen entries, asked for and given. "Gap detection": a follower that sees a slot beyond its next
+ * one, or a chosen index beyond what it holds at the leader's ballot, asks. */
 #include "consensus/paxos_private.h"
 
 /* ---- giving ---- */
@@ -27,7 +27,8 @@ int paxos__load_entry(struct paxos *p, uint64_t slot, struct paxos_entry **out)
 	return 0;
 }
 
-/* An entry that cannot be had now ends the page; the asker will ask again. Damage is for the driver. */
+/* An entry that cannot be had now ends the page; the asker will ask again. Damage is for the
+ * driver. */
 int paxos__learn_page(struct paxos *p, struct paxos_peer *q, uint64_t first, uint64_t *sent)
 {
 	struct paxos_message *m;
@@ -94,8 +95,8 @@ static bool knows(const struct paxos *p, uint32_t i, uint64_t slot)
 	return q->promised && q->chosen >= slot && q->log_start <= slot;
 }
 
-/* A follower asks its leader, and every other time somebody else: the leader may be out of memory, or
- * the way to it lossy. A new leader asks who promised and has it. */
+/* A follower asks its leader, and every other time somebody else: the leader may be out of memory,
+ * or the way to it lossy. A new leader asks who promised and has it. */
 static uint32_t pick_source(const struct paxos *p, uint64_t first)
 {
 	uint32_t n = p->cfg.member_count;

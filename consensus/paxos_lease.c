@@ -2,9 +2,9 @@
  * follower's half, the promise, is in recv_accept.c and paxos__lease_bar.)
  *
  * A lease stands on the two clocks running alike. The difference of two clocks cannot be measured
- * exactly, only enclosed: what the follower's clock showed when it answered lies between our send and
- * our receive time. If the enclosures of two answers do not meet, even with all the drift that the
- * margin allows, one clock has jumped. */
+ * exactly, only enclosed: what the follower's clock showed when it answered lies between our send
+ * and our receive time. If the enclosures of two answers do not meet, even with all the drift that
+ * the margin allows, one clock has jumped. */
 #include "consensus/paxos_private.h"
 
 #define OFFSET_MAX (INT64_MAX / 4) /* of clocks that make sense; keeps the sums below in range */
@@ -45,8 +45,8 @@ static void set_offset(struct paxos *p, struct paxos_peer *q, int64_t lo, int64_
 	q->offset_ns = p->now_ns;
 }
 
-/* False: the clock of @q, or our own, has jumped against the other. An enclosure that misses the one
- * before by less than the margin does not replace it: many small steps are one jump. */
+/* False: the clock of @q, or our own, has jumped against the other. An enclosure that misses the
+ * one before by less than the margin does not replace it: many small steps are one jump. */
 static bool clocks_agree(struct paxos *p, struct paxos_peer *q, const struct paxos_message *m)
 {
 	int64_t lo = (int64_t)(m->send_ns - p->now_ns), hi = (int64_t)(m->send_ns - m->echo_ns);

@@ -86,8 +86,8 @@ static uint64_t confirmed_round(const struct paxos *p)
 	return paxos__nth_largest(v, n, p->quorum);
 }
 
-/* A new round for all reads that have none. They see what is chosen now: everything that was answered
- * before they came. */
+/* A new round for all reads that have none. They see what is chosen now: everything that was
+ * answered before they came. */
 static void start_round(struct paxos *p)
 {
 	bool any = false;
@@ -142,8 +142,8 @@ void paxos__reads_settle(struct paxos *p)
 	serve_confirmed(p, confirmed_round(p)); /* a group of one */
 }
 
-/* A lost round is repeated by the heartbeats, which carry its number (beat_ns in paxos_leader.c). What
- * is left is the end of the leader, which the silence of a majority brings. */
+/* A lost round is repeated by the heartbeats, which carry its number (beat_ns in paxos_leader.c).
+ * What is left is the end of the leader, which the silence of a majority brings. */
 void paxos__reads_tick(struct paxos *p)
 {
 	CHECK(p->reads.count <= PAXOS_READS_MAX);

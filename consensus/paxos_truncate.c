@@ -1,5 +1,5 @@
-/* How much of the log is kept: everything that the engine has not made durable, and behind that what
- * lets a lagging follower catch up without a snapshot, within `retain_bytes`.
+/* How much of the log is kept: everything that the engine has not made durable, and behind that
+ * what lets a lagging follower catch up without a snapshot, within `retain_bytes`.
  *
  * Sizes along the log are remembered at a few marks only. When there are too many, every second one
  * goes: the answer becomes coarser, and never keeps more than was asked for. */
@@ -56,8 +56,8 @@ static uint64_t retained_from(struct paxos *p)
 	return p->window.last + 1;
 }
 
-/* The first slot that some other member may still ask for. Only a leader knows; the others keep what
- * they may, in case they lead one day. */
+/* The first slot that some other member may still ask for. Only a leader knows; the others keep
+ * what they may, in case they lead one day. */
 static uint64_t needed_from(const struct paxos *p)
 {
 	uint64_t from = UINT64_MAX;

@@ -254,7 +254,8 @@ int hand_read(struct hand *h, uint64_t id)
 
 /* ---- messages ---- */
 
-struct paxos_message hand_message(const struct hand *h, enum paxos_message_type type, uint32_t from)
+struct paxos_message hand_message(const struct hand *h, enum paxos_message_type type,
+				  uint32_t from)
 {
 	return (struct paxos_message){
 		.type = (uint8_t)type,

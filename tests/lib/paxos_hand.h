@@ -1,12 +1,11 @@
-/* One consensus core, driven by hand: events in, the update kept for the test to look at. The disk is a
- * list of records, of which those up to the last hand_persist() survive hand_restart(). Every step is
- * audited. Several of them make a cluster whose every message the test carries, or loses.
- *
+/* One consensus core, driven by hand: events in, the update kept for the test to look at. The disk
+ * is a list of records, of which those up to the last hand_persist() survive hand_restart(). Every
+ * step is audited. Several of them make a cluster whose every message the test carries, or
+ * loses.
  *     hand_init(&h, 1, 3);        // node 1 of 1, 2, 3; started for the first time
  *     hand_lead(&h);              // serving leader; nodes 2 and 3 are played by the fixture
  *     CHECK_OK(hand_propose(&h, "x"));
- *     hand_take(&h, PAXOS_ACCEPT, 2, &m);
- */
+ *     hand_take(&h, PAXOS_ACCEPT, 2, &m); */
 #ifndef PAXFS_TESTS_LIB_PAXOS_HAND_H
 #define PAXFS_TESTS_LIB_PAXOS_HAND_H
 
@@ -72,7 +71,8 @@ int hand_read(struct hand *h, uint64_t id);
 void hand_event(struct hand *h, enum paxos_event_kind kind, uint64_t arg);
 
 /* Messages. */
-struct paxos_message hand_message(const struct hand *h, enum paxos_message_type type, uint32_t from);
+struct paxos_message hand_message(const struct hand *h, enum paxos_message_type type,
+				  uint32_t from);
 void hand_recv(struct hand *h, const struct paxos_message *m);
 /* @m with @count entries of @ballot from m->first on, with these texts ("" is a no-op). */
 void hand_recv_entries(struct hand *h, struct paxos_message *m, paxos_ballot ballot, uint32_t count,

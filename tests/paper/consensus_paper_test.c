@@ -1,8 +1,8 @@
-/* Sentences of the papers, each with the run that would break it. Three to five cores; the test carries
- * or loses every message.
+/* Sentences of the papers, each with the run that would break it. Three to five cores; the test
+ * carries or loses every message.
  *
- * PMS: Lamport, "Paxos Made Simple" (2001). PMMC: van Renesse and Altinbuken, "Paxos Made Moderately
- * Complex" (2015). Raft: Ongaro, "Consensus: Bridging Theory and Practice" (2014). */
+ * PMS: Lamport, "Paxos Made Simple" (2001). PMMC: van Renesse and Altinbuken, "Paxos Made
+ * Moderately Complex" (2015). Raft: Ongaro, "Consensus: Bridging Theory and Practice" (2014). */
 #include <string.h>
 
 #include "base/err.h"
@@ -48,8 +48,8 @@ static void teardown(void)
 		hand_release(node(id));
 }
 
-/* One round: all messages between nodes that are not cut off arrive, those of the others are lost; all
- * disks and state machines do what they were given. Returns how many arrived. */
+/* One round: all messages between nodes that are not cut off arrive, those of the others are lost;
+ * all disks and state machines do what they were given. Returns how many arrived. */
 static size_t round_of_messages(void)
 {
 	size_t n = 0;
@@ -252,9 +252,9 @@ static void stale_ballot_is_rejected(void)
 	CHECK_U64_EQ(hand_status(h).last, 1);
 }
 
-/* PMS 2.2: "an acceptor needs to remember only the highest-numbered proposal that it has ever accepted
- * and the number of the highest-numbered prepare request to which it has responded ... even if it fails
- * and then restarts." */
+/* PMS 2.2: "an acceptor needs to remember only the highest-numbered proposal that it has ever
+ * accepted and the number of the highest-numbered prepare request to which it has responded ...
+ * even if it fails and then restarts." */
 static void promise_and_value_survive_a_restart(void)
 {
 	struct hand *h = node(1);
@@ -279,8 +279,8 @@ static void promise_and_value_survive_a_restart(void)
 	hand_drop(&m);
 }
 
-/* PMS 2.2, P2c: v "is the value of the highest-numbered proposal among all proposals numbered less than n
- * accepted by the acceptors in S". In whatever order they answer. */
+/* PMS 2.2, P2c: v "is the value of the highest-numbered proposal among all proposals numbered less
+ * than n accepted by the acceptors in S". In whatever order they answer. */
 static void phase_1_adopts_the_highest_ballot(void)
 {
 	struct hand *h = node(1);
@@ -338,8 +338,8 @@ static void phase_1_needs_a_majority(void)
 	CHECK_TRUE(hand_is(h, PAXOS_LEADER));
 }
 
-/* PMS 2.2, P2: "If a proposal with value v is chosen, then every higher-numbered proposal that is chosen
- * has value v." The only one who told anybody dies before its commit index leaves. */
+/* PMS 2.2, P2: "If a proposal with value v is chosen, then every higher-numbered proposal that is
+ * chosen has value v." The only one who told anybody dies before its commit index leaves. */
 static void chosen_value_survives_its_leader(void)
 {
 	uint64_t slot;
@@ -405,8 +405,8 @@ static void accepted_by_a_minority_is_not_chosen(void)
 	CHECK_NULL(hand_chosen(node(2), slot));
 }
 
-/* PMS 2.4: "two proposers each keep issuing a sequence of proposals with increasing numbers, none of which
- * are ever chosen." Pre-vote and random waits settle it. */
+/* PMS 2.4: "two proposers each keep issuing a sequence of proposals with increasing numbers, none
+ * of which are ever chosen." Pre-vote and random waits settle it. */
 static void duelling_proposers_settle(void)
 {
 	uint32_t id;
@@ -431,8 +431,8 @@ static void duelling_proposers_settle(void)
 	CHECK_TRUE(PAXOS_BALLOT_ROUND(hand_status(node(id)).ballot) < 20);
 }
 
-/* PMS 3: "phase 1 ... for infinitely many instances" at once, and it "fills the gap" with "a special no-op
- * command that leaves the state unchanged". */
+/* PMS 3: "phase 1 ... for infinitely many instances" at once, and it "fills the gap" with "a
+ * special no-op command that leaves the state unchanged". */
 static void gaps_become_no_ops(void)
 {
 	struct hand *h = node(1);
@@ -449,7 +449,8 @@ static void gaps_become_no_ops(void)
 	CHECK_U64_EQ(hand_status(h).last, 4);
 }
 
-/* PMMC 4.3, "a leader that is superseded stops": the ballot that a majority has left gets nothing chosen. */
+/* PMMC 4.3, "a leader that is superseded stops": the ballot that a majority has left gets nothing
+ * chosen. */
 static void superseded_leader_chooses_nothing(void)
 {
 	uint64_t slot;
@@ -474,11 +475,11 @@ static void superseded_leader_chooses_nothing(void)
 
 /* ---- Raft ---- */
 
-/* Raft, figure 3.7: an entry of an old ballot that lies on a majority is *not* chosen by that. Node 1
- * gets "old" to node 2 only; node 5 gets "new" to itself only; node 1 is back and copies "old" to 3. If
- * "old" now counted as chosen, node 5, elected by 3, 4 and itself, would replace a chosen entry. Here
- * phase 1 re-proposes "old" at the new ballot of node 1 first, and a follower counts only what it accepted
- * at the ballot of the leader. */
+/* Raft, figure 3.7: an entry of an old ballot that lies on a majority is *not* chosen by that. Node
+ * 1 gets "old" to node 2 only; node 5 gets "new" to itself only; node 1 is back and copies "old" to
+ * 3. If "old" now counted as chosen, node 5, elected by 3, 4 and itself, would replace a chosen
+ * entry. Here phase 1 re-proposes "old" at the new ballot of node 1 first, and a follower counts
+ * only what it accepted at the ballot of the leader. */
 static void old_ballot_on_a_majority_is_not_chosen(void)
 {
 	struct hand *h = node(3);
@@ -534,7 +535,8 @@ static void old_ballot_is_chosen_once_re_proposed(void)
 	check_agreement();
 }
 
-/* Raft, figure 3.8: a leader that has lost contact with what was chosen cannot win: who promises tells it. */
+/* Raft, figure 3.8: a leader that has lost contact with what was chosen cannot win: who promises
+ * tells it. */
 static void new_leader_fetches_what_is_chosen(void)
 {
 	make_leader(1);

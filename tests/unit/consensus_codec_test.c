@@ -216,8 +216,8 @@ static uint32_t next_random(uint32_t *state)
 	return *state >> 8;
 }
 
-/* Every byte with every value, then many bytes at once: an error, or a message whose every entry can be
- * read and which encodes to what it was decoded from in the same number of fields. */
+/* Every byte with every value, then many bytes at once: an error, or a message whose every entry
+ * can be read and which encodes to what it was decoded from in the same number of fields. */
 static void check_mutant(const struct buf *b, unsigned *accepted)
 {
 	struct paxos_message m;

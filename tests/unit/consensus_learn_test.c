@@ -325,8 +325,8 @@ static void goes_on_behind_a_snapshot(void)
 	CHECK_STR_EQ(hand_chosen(&h, 25), "a");
 }
 
-/* Invariant 5: a snapshot has no ballots, so nothing of it is reported beyond what the leader itself
- * calls chosen. */
+/* Invariant 5: a snapshot has no ballots, so nothing of it is reported beyond what the leader
+ * itself calls chosen. */
 static void snapshot_does_not_vouch_at_an_old_ballot(void)
 {
 	struct paxos_message m;

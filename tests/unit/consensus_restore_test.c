@@ -168,8 +168,8 @@ static void the_hint_gives_what_was_chosen(void)
 	CHECK_NULL(hand_chosen(&h, 3));
 }
 
-/* "Chosen is not the same as accepted": a later leader's hint says nothing about what was accepted at an
- * older ballot. */
+/* "Chosen is not the same as accepted": a later leader's hint says nothing about what was accepted
+ * at an older ballot. */
 static void the_hint_is_not_for_older_ballots(void)
 {
 	put_entry(B(1, 2), 1, 0, "maybe lost");

@@ -142,6 +142,9 @@ void fs__op_end(struct fs_op *op);
 int fs__op_conflict(struct fs_op *op);
 /* May this failure be cured by another try? (Aborts, full queues; conditions are the caller's.) */
 bool fs__err_transient(int err);
+/* Does it follow from what names and inodes are, so that a fresh look may give another answer? What
+ * the executor could not do, or does not know to have done, is final. */
+bool fs__err_of_state(int err);
 static inline bool fs__failed_at(const struct fs_op *op, int err, uint32_t cond)
 {
 	return err == ERR_CONDITION && op->r.failed == cond;

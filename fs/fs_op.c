@@ -64,6 +64,25 @@ bool fs__err_transient(int err)
 	       err == ERR_WRONG_SHARD;
 }
 
+bool fs__err_of_state(int err)
+{
+	switch (err) {
+	case ERR_CONDITION:
+	case ERR_ABSENT_RECORD:
+	case ERR_NOT_FOUND:
+	case ERR_EXISTS:
+	case ERR_NOT_DIR:
+	case ERR_IS_DIR:
+	case ERR_NOT_EMPTY:
+	case ERR_STALE:
+	case ERR_INVAL:
+	case ERR_CORRUPT:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int fs__op_conflict(struct fs_op *op)
 {
 	struct env *env = op->fs->b.env;

@@ -197,7 +197,9 @@ static int move_known(struct fs_op *op, struct move *v)
 /* As for unlink: only a fresh look leads to an answer; a stale target only if seen twice. */
 static bool conclusive(int err, bool fresh, const struct move *v, uint64_t *stale)
 {
-	if ((err == 0 && (fresh || !v->nothing)) || err == ERR_INTERRUPTED || v->denied)
+	if ((err == 0 && (fresh || !v->nothing)) || v->denied)
+		return true;
+	if (err != 0 && !fs__err_of_state(err))
 		return true;
 	if (err == ERR_CONDITION || !fresh)
 		return false;

@@ -175,7 +175,7 @@ static int remove_known(struct fs_op *op, struct fs_name *n, bool dir)
  * if the same entry led to it twice. */
 static bool conclusive(int err, bool fresh, const struct fs_name *n, uint64_t *stale)
 {
-	if (err == 0 || err == ERR_INTERRUPTED)
+	if (err == 0 || !fs__err_of_state(err))
 		return true;
 	if (err == ERR_CONDITION || !fresh)
 		return false;

@@ -386,10 +386,12 @@ void tsm_set_leading(struct tsm *t, bool leading, uint64_t now_ns)
 	t->leading = leading;
 	t->deadline_ns = leading ? t->now_ns : UINT64_MAX;
 	txn__coord_lead(t, leading);
-	if (leading)
+	if (leading) {
 		txn__participant_lead(t);
-	else
+		txn__reads_lead(t);
+	} else {
 		outs_of_leader_drop(t);
+	}
 }
 
 void tsm_tick(struct tsm *t, uint64_t now_ns)

@@ -487,6 +487,7 @@ void txn__probe_message(struct tsm *t, const struct message *m);
 
 /* ---- tsm_reads.c ---- */
 void txn__reads_examine(struct tsm *t);
+void txn__reads_lead(struct tsm *t);
 void txn__reads_tick(struct tsm *t);
 void txn__reads_fail(struct tsm *t, int err);
 bool txn__reads_answer(struct tsm *t, uint64_t sequence, struct slice reply);

@@ -120,6 +120,22 @@ static void propose(struct tsm *t, struct reading *r)
 	txn__propose(t, &b);
 }
 
+/* Reads that former leaders proposed may still stand in line. Their sequences must not come again:
+ * their answers are not for our readers. */
+void txn__reads_lead(struct tsm *t)
+{
+	const struct tx *tx;
+
+	TAILQ_FOREACH(tx, &t->waiting, link) {
+		uint64_t sequence = tx->id.sequence & ~TSM_READ_SEQ_BIT;
+
+		if (tx->id.client == 0 && sequence != tx->id.sequence &&
+		    sequence > t->read_sequence)
+			t->read_sequence = sequence;
+	}
+	CHECK(!(t->read_sequence & TSM_READ_SEQ_BIT));
+}
+
 /* Once proposed it is proposed again only if that seems to have been lost. */
 void txn__reads_tick(struct tsm *t)
 {

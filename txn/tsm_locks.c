@@ -164,7 +164,11 @@ static bool bars(const struct asker *a, const struct lock *l, enum lock_mode mod
 		return false;
 	if (a->lock.sequence && txn_id_eq(o->id, a->lock))
 		return false;
-	return !o->waiting || (!a->holders_only && stands_before(o, a->self));
+	if (!o->waiting)
+		return true;
+	/* who uses locks taken up front has stood in line for them: those who came since wait for it,
+	 * not it for them */
+	return !a->holders_only && !a->lock.sequence && stands_before(o, a->self);
 }
 
 /* True: enough is known. */

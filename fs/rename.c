@@ -4,6 +4,7 @@
 struct move {
 	struct fs_name from, to;
 	struct fs_parent parent; /* of `to`, used under its permission version */
+	bool parent_known;
 	unsigned flags;
 	uint32_t from_cond, to_cond;
 	struct fs_victim victim; /* what `to` named; victim.node is set while it is in use */
@@ -175,9 +176,12 @@ static int move_known(struct fs_op *op, struct move *v)
 
 	if (err || v->nothing)
 		return err;
-	err = check_order(fs, v);
-	if (!err)
+	if (!v->parent_known) { /* what the kernel has seen; the walk below sees more */
 		err = fs__parent_known(fs, &v->parent);
+		v->parent_known = err == 0;
+	}
+	if (!err)
+		err = check_order(fs, v);
 	if (!err && v->to.present && !exchange(v))
 		err = fs__victim_begin(fs, &v->victim, v->to.entry.ino);
 	if (err)

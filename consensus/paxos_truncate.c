@@ -57,7 +57,8 @@ static uint64_t retained_from(struct paxos *p)
 }
 
 /* The first slot that some other member may still ask for. Only a leader knows; the others keep
- * what they may, in case they lead one day. */
+ * what they may, in case they lead one day. What a follower has accepted it may still have to
+ * learn: it does not know that it is chosen, and if it leads next, only this replica can say. */
 static uint64_t needed_from(const struct paxos *p)
 {
 	uint64_t from = UINT64_MAX;
@@ -67,7 +68,7 @@ static uint64_t needed_from(const struct paxos *p)
 	if (p->state != PAXOS_ST_LEADING)
 		return 0;
 	PAXOS_FOR_EACH_PEER_CONST(p, q)
-		from = u64_min(from, u64_min(q->acked + 1, q->want));
+		from = u64_min(from, u64_min(q->applied + 1, q->want));
 	CHECK(from > 0);
 	return from;
 }

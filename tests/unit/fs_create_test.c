@@ -99,7 +99,7 @@ FSC_CASE(all_types)
 	struct fs_attr a, b;
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		char name[8];
+		char name[32];
 
 		snprintf(name, sizeof(name), "n%zu", i);
 		CHECK_OK(fs_mknod(m->fs, &fsc_cred, ROOT, slice_str(name), types[i] | 0777,
@@ -288,7 +288,7 @@ FSC_CASE(numbers_are_used_once)
 
 	for (int i = 0; i < 3000; i++) {
 		struct fs_attr a, b;
-		char name[16];
+		char name[32];
 
 		snprintf(name, sizeof(name), "a%d", i);
 		CHECK_OK(fs_mknod(m->fs, &fsc_cred, d, slice_str(name), S_IFREG, 0, &a));

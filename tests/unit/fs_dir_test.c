@@ -26,7 +26,7 @@ FSC_CASE(link_counts_of_directories)
 
 	CHECK_U64_EQ(fsc_attr(m, ROOT).nlink, 3);
 	for (int i = 0; i < 10; i++) {
-		char name[8];
+		char name[16];
 
 		snprintf(name, sizeof(name), "d%d", i);
 		fsc_mkdir(m, a, name);
@@ -36,7 +36,7 @@ FSC_CASE(link_counts_of_directories)
 		CHECK_U64_EQ(fsc_attr(m, a).nlink, 3u + i);
 	}
 	for (int i = 0; i < 10; i++) {
-		char name[8];
+		char name[16];
 
 		snprintf(name, sizeof(name), "d%d", i);
 		CHECK_OK(fsc_rmdir(m, a, name));
@@ -130,7 +130,7 @@ FSC_CASE(a_split_directory)
 	fs__key_dentry(&k, a, 1ull << 62, (struct slice){0});
 	fsx_split(m->x, fs__key_slice(&k), 7);
 	for (int i = 0; i < 50; i++) {
-		char name[8];
+		char name[16];
 
 		snprintf(name, sizeof(name), "%d", i);
 		fsc_file(m, a, name, "x");
@@ -138,7 +138,7 @@ FSC_CASE(a_split_directory)
 	CHECK_U64_EQ(fsc_entries(m, a), 50);
 	CHECK_ERR(fsc_rmdir(m, ROOT, "a"), ERR_NOT_EMPTY);
 	for (int i = 0; i < 50; i++) {
-		char name[8];
+		char name[16];
 
 		snprintf(name, sizeof(name), "%d", i);
 		CHECK_ERR(fsc_rmdir(m, ROOT, "a"), ERR_NOT_EMPTY);

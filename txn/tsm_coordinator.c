@@ -565,9 +565,10 @@ static void on_ack(struct tsm *t, const struct message *m)
 static void on_cancel_wish(struct tsm *t, const struct message *m)
 {
 	struct coord *c = txn__coord_find(t, m->id);
+	const struct tx *tx = txn__tx_find(t, m->id);
 	struct buf b = BUF_INIT;
 
-	if (!c || (c->state != COORD_PREPARING && c->state != COORD_LOCKED))
+	if (c ? c->state == COORD_COMMITTED : !tx || tx->role != TX_SINGLE)
 		return;
 	t->stats.deadlocks += m->why == ERR_DEADLOCK;
 	txn__enc_cancel(&b, m->id, m->why, 0);

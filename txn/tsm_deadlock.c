@@ -23,6 +23,15 @@ static bool younger(uint64_t age, struct txn_id id, const struct probe *p)
 	return id.sequence > p->victim.sequence;
 }
 
+static void consider(struct probe *p, uint64_t age, struct txn_id id, uint32_t group)
+{
+	if (!younger(age, id, p))
+		return;
+	p->victim = id;
+	p->victim_age = age;
+	p->victim_group = group;
+}
+
 static void deadlock_found(struct tsm *t, const struct probe *p)
 {
 	struct message m = {.kind = MSG_CANCEL, .id = p->victim, .why = ERR_DEADLOCK};
@@ -51,11 +60,7 @@ static void chase_holder(struct chase *ch, const struct tx *h)
 	if (p->hops == 0)
 		return;
 	p->hops--;
-	if (younger(h->age, h->id, p)) {
-		p->victim = h->id;
-		p->victim_age = h->age;
-		p->victim_group = h->coordinator;
-	}
+	consider(p, h->age, h->id, h->coordinator);
 	if (h->coordinator == t->cfg.group) {
 		m.from = t->cfg.group;
 		txn__probe_message(t, &m);
@@ -114,7 +119,7 @@ void txn__probe_start(struct tsm *t, struct tx *w)
 			  .victim_age = w->age,
 			  .victim_group = w->coordinator};
 
-	CHECK(w->waiting && w->role != TX_SINGLE);
+	CHECK(w->waiting && (w->role != TX_SINGLE || w->lock)); /* others hold nothing */
 	chase_from(t, w, &p);
 }
 
@@ -139,32 +144,64 @@ static void at_participant(struct tsm *t, struct txn_id id, const struct probe *
 		chase_from(t, tx, p);
 }
 
-/* A granted lock transaction waits where the request does that uses it. */
-static struct coord *waits_for_it(struct tsm *t, struct coord *c)
+/* A granted lock transaction waits where the request does that uses it: in this group alone, or as a
+ * transaction. */
+static struct tx *single_under(struct tsm *t, struct txn_id lock)
 {
-	struct coord *user, *next;
+	struct tx *tx;
 
-	if (c->state != COORD_LOCKED)
-		return c;
-	HASH_ITER(hh, t->coords, user, next)
-		if (user->id.client == c->id.client && user->lock == c->id.sequence)
-			return user;
+	TAILQ_FOREACH(tx, &t->waiting, link)
+		if (tx->role == TX_SINGLE && tx->id.client == lock.client &&
+		    tx->lock == lock.sequence)
+			return tx;
 	return NULL;
+}
+
+static struct coord *transaction_under(struct tsm *t, struct txn_id lock)
+{
+	struct coord *c, *next;
+
+	HASH_ITER(hh, t->coords, c, next)
+		if (c->id.client == lock.client && c->lock == lock.sequence)
+			return c;
+	return NULL;
+}
+
+static void at_waiting_coordinator(struct tsm *t, struct coord *c, const struct probe *p)
+{
+	struct message m = {.kind = MSG_PROBE_ON, .id = c->id, .probe = *p};
+
+	if (c->state != COORD_PREPARING || passed_before(c, p))
+		return;
+	/* the same victim for every probe of a cycle, though some come by way of its locks */
+	consider(&m.probe, c->age, c->id, t->cfg.group);
+	for (uint32_t i = 1; i < c->part_count; i++)
+		if (!c->parts[i].voted)
+			txn__send(t, c->parts[i].group, &m);
+	at_participant(t, c->id, &m.probe);
 }
 
 static void at_coordinator(struct tsm *t, struct txn_id id, const struct probe *p)
 {
-	struct message m = {.kind = MSG_PROBE_ON, .probe = *p};
 	struct coord *c = txn__coord_find(t, id);
+	struct probe on = *p;
+	struct tx *single;
 
-	c = c ? waits_for_it(t, c) : NULL;
-	if (!c || c->state != COORD_PREPARING || passed_before(c, p))
+	if (!c)
 		return;
-	m.id = c->id;
-	for (uint32_t i = 1; i < c->part_count; i++)
-		if (!c->parts[i].voted)
-			txn__send(t, c->parts[i].group, &m);
-	at_participant(t, c->id, p);
+	if (c->state != COORD_LOCKED) {
+		at_waiting_coordinator(t, c, p);
+		return;
+	}
+	single = single_under(t, id);
+	c = single ? NULL : transaction_under(t, id);
+	if (c)
+		at_waiting_coordinator(t, c, p);
+	if (!single || on.hops == 0)
+		return;
+	on.hops--;
+	consider(&on, single->age, single->id, t->cfg.group);
+	chase_from(t, single, &on);
 }
 
 void txn__probe_message(struct tsm *t, const struct message *m)

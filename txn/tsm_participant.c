@@ -371,7 +371,7 @@ static void waiting_tick(struct tsm *t, struct tx *tx)
 	tx->tries += tx->tries < 5;
 	if (t->now_ns - tx->since_ns >= t->cfg.lock_wait_ns_max)
 		give_up(t, tx);
-	else if (tx->role != TX_SINGLE)
+	else if (tx->role != TX_SINGLE || tx->lock)
 		txn__probe_start(t, tx);
 }
 

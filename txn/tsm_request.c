@@ -108,6 +108,7 @@ static struct tx *single_new(struct tsm *t, struct slice bytes)
 	}
 	err = txn__command_decode(buf_slice(&tx->command), &c);
 	CHECK(err == 0);
+	tx->coordinator = t->cfg.group;
 	tx->age = c.age;
 	tx->lock = c.lock;
 	tx->body = c.parts[0].body;

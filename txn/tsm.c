@@ -69,10 +69,6 @@ static void client_free(struct tsm *t, struct client *c)
 			continue;
 		}
 		next = RB_PARENT(r, node);
-		if (next && RB_LEFT(next, node) == r)
-			RB_LEFT(next, node) = NULL;
-		else if (next)
-			RB_RIGHT(next, node) = NULL;
 		mem_free(r);
 	}
 	HASH_DELETE(hh, t->clients, c);

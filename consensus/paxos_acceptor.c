@@ -171,6 +171,7 @@ static void send_accepted(struct paxos *p, uint64_t last)
 	m->round = p->ack_round;
 	m->span_ns = p->cfg.timing.lease;
 	p->acked = last;
+	p->acked_ns = p->now_ns;
 	p->ack_due = false;
 }
 

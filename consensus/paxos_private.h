@@ -166,6 +166,7 @@ struct paxos {
 	uint64_t gap_mean_ns, gap_dev_ns;
 	bool ack_due;
 	uint64_t ack_echo_ns, ack_round, acked; /* acked: the last that was reported at `promised` */
+	uint64_t acked_ns;			/* when it was */
 	uint64_t lease_promise_ns;		/* promised to nobody but lease_ballot until then */
 	paxos_ballot lease_ballot;
 	uint64_t silent_ns; /* after a restart: promise nothing until then */

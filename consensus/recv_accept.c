@@ -45,7 +45,10 @@ int paxos__recv_accept(struct paxos *p, struct paxos_peer *q, const struct paxos
 	match = p->match; /* of this ballot */
 	paxos__accept_entries(p, m);
 	paxos__advance_commit(p);
-	/* What was stored just now is acknowledged when it is on disk, everything else at once. */
-	p->ack_due = p->ack_due || p->match == match;
+	/* What was stored just now is acknowledged when it is on disk, everything else at once.
+	 * "A slow disk must not stop heartbeats": entries that come while it hangs are the only
+	 * heartbeats there are. */
+	p->ack_due = p->ack_due || p->match == match ||
+		     p->now_ns - p->acked_ns >= p->cfg.timing.heartbeat;
 	return answer_with_learn(p, q, m);
 }

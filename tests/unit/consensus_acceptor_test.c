@@ -254,6 +254,29 @@ static void heartbeat_is_answered_at_once(void)
 	check_accepted(2, 1, 3); /* what is on disk; what it lacks next */
 }
 
+/* "A slow disk MUST NOT stop heartbeats": the leader has no other sign of life, and no lease. */
+static void slow_disk_does_not_silence(void)
+{
+	struct paxos_message m;
+	unsigned answers = 0;
+
+	accept_one(B(1, 2), 1, 0, "a");
+	hand_persist(&h);
+	hand_clear(&h);
+	for (uint64_t slot = 2; slot <= 21; slot++) {
+		h.now_ns += 10 * HAND_MS;
+		accept_one(B(1, 2), slot, 0, "x");
+		while (hand_count(&h, PAXOS_ACCEPTED, 2) > 0) {
+			hand_take(&h, PAXOS_ACCEPTED, 2, &m);
+			CHECK_U64_EQ(m.last, 1); /* nothing more is on disk */
+			CHECK_U64_EQ(m.first, slot + 1);
+			CHECK_U64_EQ(m.echo_ns, h.now_ns);
+			answers++;
+		}
+	}
+	CHECK_U64_EQ(answers, 200 * HAND_MS / h.cfg.timing.heartbeat);
+}
+
 static void same_slot_twice_is_stored_once(void)
 {
 	accept_one(B(1, 2), 1, 0, "a");
@@ -392,6 +415,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, accepted_waits_for_the_disk),
 	CHECK_TEST_WITH(setup, teardown, synced_in_part),
 	CHECK_TEST_WITH(setup, teardown, heartbeat_is_answered_at_once),
+	CHECK_TEST_WITH(setup, teardown, slow_disk_does_not_silence),
 	CHECK_TEST_WITH(setup, teardown, same_slot_twice_is_stored_once),
 	CHECK_TEST_WITH(setup, teardown, gap_is_not_stored),
 	CHECK_TEST_WITH(setup, teardown, higher_ballot_replaces),

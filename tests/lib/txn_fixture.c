@@ -327,6 +327,7 @@ static void entry_apply(struct txf_group *g, unsigned i)
 			   g->id, r->applied);
 	}
 	e->hashed = true;
+	tsm_audit(r->tsm);
 	carry_out(g, i);
 }
 

@@ -45,7 +45,7 @@ static void add_cut(struct fs_op *op, uint64_t data_id, uint64_t size)
 	fs__delete_range(op, &from, &to);
 }
 
-/* The record comes with the change, as it was before: what else is in it may be newer than known. */
+/* The record comes with the change, as it was before: the rest of it may be newer than known. */
 static void add_get(struct fs_op *op, fs_ino ino)
 {
 	struct fs_key k;

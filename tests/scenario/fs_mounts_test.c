@@ -75,7 +75,7 @@ FSC_CASE(a_file_that_grew_elsewhere_is_deleted_whole)
 
 /* ---- at the same time ---- */
 
-/* The same call from `count` fibers over two mounts; how many succeeded, and with what they failed. */
+/* The same call from `count` fibers over two mounts; how many succeeded, and how they failed. */
 struct crowd;
 typedef int crowd_fn(struct crowd *c, struct fsx_mount *m, unsigned i);
 

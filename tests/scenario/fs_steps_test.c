@@ -1,8 +1,8 @@
 /* Every call, disturbed at each of its executions: by any other call of a second mount, by a lost
  * reply, by death.
  *
- *  - With another call B just before the k-th execution of A, both answers and the tree that is left
- *    are those of A before B, or of B before A.
+ *  - With another call B just before the k-th execution of A, both answers and the tree are those of
+ *    A before B, or of B before A.
  *  - When the reply of the k-th execution is lost, or the mount dies there, the tree is that from
  *    before or from after; big truncations may stop in between. The store stays whole.
  */

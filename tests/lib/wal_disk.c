@@ -81,6 +81,12 @@ void wal_disk_batch(struct wal_disk *d, unsigned count, size_t len)
 	mem_free(payload);
 }
 
+void wal_disk_truncate(struct wal_disk *d, uint64_t slot)
+{
+	wal_truncate(d->wal, 1, slot);
+	wal_submit(d->wal);
+}
+
 void wal_disk_restore(struct wal_disk *d, const struct wal_fault *from)
 {
 	CHECK(d->wal == NULL);

@@ -30,6 +30,9 @@ void wal_disk_crash(struct wal_disk *d); /* closes without a trace */
 /* Appends @count entries of @len bytes as one batch and syncs them. */
 void wal_disk_batch(struct wal_disk *d, unsigned count, size_t len);
 
+/* A mark: entries below @slot are not needed. Synced. */
+void wal_disk_truncate(struct wal_disk *d, uint64_t slot);
+
 /* Replaces the files by those of @from. */
 void wal_disk_restore(struct wal_disk *d, const struct wal_fault *from);
 bool wal_disk_same(struct wal_fault *a, struct wal_fault *b); /* the same files, byte by byte */

@@ -28,7 +28,7 @@ struct wal_fault {
 	uint64_t steps, cut_at, fail_at, fail_from;
 	bool created[STEPS_MAX + 1]; /* by step */
 	uint64_t capacity;
-	bool dead;
+	bool dead, no_create;
 };
 
 struct open_file {
@@ -100,12 +100,12 @@ static void write_some(struct wal_fault *f, uint8_t *to, const uint8_t *from, si
 
 	for (size_t at = 0; at < len; at += SECTOR) {
 		size_t n = len - at < SECTOR ? len - at : SECTOR;
-		bool torn = random_next(f) % 16 == 0;
+		bool torn = random_next(f) % 4 == 0;
 
 		if (style == 0 || (style != 1 && random_next(f) % 2 == 0))
 			continue;
 		if (torn)
-			n = random_next(f) % n;
+			n = random_next(f) % (random_next(f) % 2 == 0 && n > 96 ? 96 : n);
 		memcpy(to + at, from + at, n);
 	}
 }
@@ -158,7 +158,7 @@ static int create_locked(struct wal_fault *f, const char *name, uint64_t size, s
 		f->created[f->steps] = true;
 	if (s == STEP_FAIL)
 		return msg_set(m, ERR_IO, "create of %s was made to fail", name);
-	if (s == STEP_GO && used(f) + size > f->capacity)
+	if (s == STEP_GO && (f->no_create || used(f) + size > f->capacity))
 		return msg_set(m, ERR_NOSPACE, "no space for %s", name);
 	if (s == STEP_GO || (s == STEP_CUT && random_next(f) % 2 == 0)) {
 		CHECK(disk_find(f, name) == NULL);
@@ -377,6 +377,13 @@ void wal_fault_capacity(struct wal_fault *f, uint64_t bytes)
 {
 	pthread_mutex_lock(&f->lock);
 	f->capacity = bytes;
+	pthread_mutex_unlock(&f->lock);
+}
+
+void wal_fault_no_create(struct wal_fault *f, bool yes)
+{
+	pthread_mutex_lock(&f->lock);
+	f->no_create = yes;
 	pthread_mutex_unlock(&f->lock);
 }
 

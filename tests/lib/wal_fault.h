@@ -26,6 +26,7 @@ void wal_fault_fail_at(struct wal_fault *f, uint64_t step); /* that step returns
 void wal_fault_fail_from(struct wal_fault *f, uint64_t step); /* that step and all behind it */
 bool wal_fault_was_create(const struct wal_fault *f, uint64_t step); /* of the first 4096 steps */
 void wal_fault_capacity(struct wal_fault *f, uint64_t bytes); /* create beyond: ERR_NOSPACE */
+void wal_fault_no_create(struct wal_fault *f, bool yes); /* ERR_NOSPACE, unforeseen */
 void wal_fault_block(struct wal_fault *f, uint32_t block);
 bool wal_fault_dead(struct wal_fault *f);   /* power is off */
 void wal_fault_reboot(struct wal_fault *f); /* power is on again, nothing planned */

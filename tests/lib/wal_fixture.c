@@ -217,6 +217,17 @@ static void append_some(struct wal_fixture *f, uint32_t g)
 	}
 }
 
+/* Nothing is needed any more: every segment but the last may be reused. */
+static void truncate_all(struct wal_fixture *f)
+{
+	for (uint32_t g = 0; g < WAL_FIXTURE_GROUPS; g++) {
+		if (f->slot[g] >= f->mark[g]) {
+			f->mark[g] = f->slot[g] + 1;
+			wal_fixture_truncate(f, g, f->mark[g]);
+		}
+	}
+}
+
 void wal_fixture_step(struct wal_fixture *f)
 {
 	uint32_t g = (uint32_t)wal_fixture_random(f, WAL_FIXTURE_GROUPS);
@@ -227,6 +238,8 @@ void wal_fixture_step(struct wal_fixture *f)
 	} else if (what == 9) {
 		f->ballot[g] += 1 + wal_fixture_random(f, 3);
 		wal_fixture_append(f, WAL_PROMISE, g, f->ballot[g], 0, wal_fixture_random(f, 60));
+	} else if (what == 10 && wal_fixture_random(f, 4) == 0) {
+		truncate_all(f);
 	} else if (what < 13) {
 		/* Group 0 lags behind. */
 		if ((g != 0 || what == 10) && f->slot[g] > f->mark[g] + 3) {

@@ -13,26 +13,44 @@
 #include "tests/lib/wal_disk.h"
 
 #define BATCHES 24u /* of 4 entries: five segments and a bit */
+#define KEPT	30u /* slots, when the others are truncated */
 
 static struct wal_disk d;
 static struct wal_fault *half, *whole; /* after half of the batches; after all, cleanly stopped */
 static struct wal_disk_record *records;
 static size_t record_count;
+static uint64_t live; /* slots that a start must find */
+static bool recycled; /* segments were used before: there are older headers and records */
 
-static void setup(void)
+static void make(void)
 {
 	logger_set_level(LOG_ERROR_);
 	wal_disk_init(&d, 8);
 	CHECK_OK(wal_disk_open(&d));
 	for (unsigned i = 0; i < BATCHES; i++) {
 		wal_disk_batch(&d, 4, 700 + i * 30);
+		if (recycled && d.slots > KEPT)
+			wal_disk_truncate(&d, d.slots - KEPT + 1);
 		if (i == BATCHES / 2)
 			half = wal_fault_clone(d.fault, 1);
 	}
+	live = recycled ? KEPT : d.slots;
 	wal_disk_close(&d);
 	whole = wal_fault_clone(d.fault, 1);
 	record_count = wal_disk_records(whole, &records);
 	CHECK_INT_EQ(records[record_count - 1].type, WAL_CONFIRM);
+}
+
+static void setup(void)
+{
+	recycled = false;
+	make();
+}
+
+static void setup_recycled(void)
+{
+	recycled = true;
+	make();
 }
 
 static void teardown(void)
@@ -54,7 +72,7 @@ static uint8_t *disk(uint32_t file)
 static void check_whole(void)
 {
 	CHECK_OK(wal_disk_open(&d));
-	CHECK_U64_EQ(d.seen_count, d.slots);
+	CHECK_U64_EQ(d.seen_count, live);
 	wal_disk_close(&d);
 	wal_disk_restore(&d, whole);
 }
@@ -87,6 +105,21 @@ static void check_refused_at(const struct wal_disk_record *r)
 static void an_undamaged_log_starts(void)
 {
 	CHECK_TRUE(wal_fault_count(whole) >= 4);
+	check_whole();
+}
+
+static void segments_were_reused(void)
+{
+	unsigned count = 0;
+
+	for (uint32_t file = 0; file < wal_fault_count(whole); file++) {
+		struct wal_header h;
+
+		CHECK_TRUE(wal_disk_header(whole, file, &h) >= 0);
+		if (h.generation > wal_fault_count(whole))
+			count++;
+	}
+	CHECK_TRUE(count >= 2);
 	check_whole();
 }
 
@@ -149,6 +182,16 @@ static void the_rest_of_a_segment(void)
 		check_refused(r->file);
 		wal_disk_restore(&d, whole);
 	}
+}
+
+/* The last segment has nothing behind it, but the next one's header knows that it had begun. */
+static void all_of_the_last_segment(void)
+{
+	uint32_t file = records[record_count - 1].file;
+
+	memset(disk(file) + WAL_DATA_START, 0, WAL_DISK_SEGMENT - WAL_DATA_START);
+	CHECK_ERR(wal_disk_open(&d), ERR_CORRUPT);
+	CHECK_CONTAINS(d.msg.text, "the log ends at batch");
 }
 
 /* Bytes between and behind the records mean nothing. */
@@ -241,7 +284,7 @@ static void every_lost_file(void)
 {
 	for (uint32_t file = 0; file < wal_fault_count(whole); file++) {
 		wal_fault_lose(d.fault, file);
-		if (is_used(file)) {
+		if (is_used(file) || recycled) {
 			check_refused(file);
 			CHECK_CONTAINS(d.msg.text, "is missing");
 			wal_disk_restore(&d, whole);
@@ -279,6 +322,10 @@ static void every_old_file(void)
 		memcpy(disk(file), wal_fault_bytes(half, file, &size), WAL_DISK_SEGMENT);
 		if (wal_disk_same(d.fault, whole))
 			continue;
+		if (!is_used(file)) {
+			check_whole(); /* nothing is lost with a spare */
+			continue;
+		}
 		check_refused(file);
 		wal_disk_restore(&d, whole);
 		found++;
@@ -312,6 +359,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, every_record),
 	CHECK_TEST_WITH(setup, teardown, every_lost_sector),
 	CHECK_TEST_WITH(setup, teardown, the_rest_of_a_segment),
+	CHECK_TEST_WITH(setup, teardown, all_of_the_last_segment),
 	CHECK_TEST_WITH(setup, teardown, padding_does_not_matter),
 	CHECK_TEST_WITH(setup, teardown, the_confirmation_is_not_needed),
 	CHECK_TEST_WITH(setup, teardown, every_byte_of_a_header),
@@ -322,6 +370,15 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, every_old_file),
 	CHECK_TEST_WITH(setup, teardown, all_files_empty),
 	CHECK_TEST_WITH(setup, teardown, random_files),
+	CHECK_TEST_WITH(setup_recycled, teardown, segments_were_reused),
+	CHECK_TEST_WITH(setup_recycled, teardown, every_byte_of_a_record),
+	CHECK_TEST_WITH(setup_recycled, teardown, every_record),
+	CHECK_TEST_WITH(setup_recycled, teardown, every_lost_sector),
+	CHECK_TEST_WITH(setup_recycled, teardown, the_rest_of_a_segment),
+	CHECK_TEST_WITH(setup_recycled, teardown, every_byte_of_a_header),
+	CHECK_TEST_WITH(setup_recycled, teardown, every_lost_file),
+	CHECK_TEST_WITH(setup_recycled, teardown, every_two_swapped_files),
+	CHECK_TEST_WITH(setup_recycled, teardown, every_old_file),
 };
 
 CHECK_MAIN(tests)

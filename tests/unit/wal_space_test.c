@@ -284,6 +284,58 @@ static void a_full_disk_does_not_stop_a_log_that_is_truncated(void)
 	check_restart();
 }
 
+/* The spare could not be created, though there seemed to be space. Free segments will do. */
+static void a_spare_that_failed_is_not_insisted_on(void)
+{
+	for (unsigned i = 0; i < 60; i++)
+		entry(0, 1000);
+	wal_fault_no_create(fault, true);
+	logger_set_level(LOG_ERROR_ + 1);
+	for (unsigned i = 0; i < 16; i++)
+		entry(0, 1000);
+	truncate(0, f.slot[0]);
+	for (unsigned i = 0; i < 1000; i++) {
+		entry(0, 1000);
+		if (i % 10 == 0)
+			truncate(0, f.slot[0]);
+	}
+	wal_fault_no_create(fault, false); /* now it goes, and under the same number */
+	for (unsigned i = 0; i < 200; i++)
+		entry(0, 1000);
+	check_restart();
+}
+
+/* One batch over several segments beyond the limits: the first cannot be created, so neither are
+ * those behind it, and wherever the power is cut, no file is missing. */
+static void files_are_created_in_order(void)
+{
+	for (uint64_t after = 1; after <= 12; after++) {
+		struct wal_fault *disk = wal_fault_new(after);
+		struct wal_fixture g;
+		uint64_t steps;
+
+		wal_fixture_init(&g, wal_fault_device(disk), 1);
+		CHECK_OK(wal_fixture_open(&g));
+		wal_fixture_append(&g, WAL_ENTRY, 1, 1, 1, 100);
+		wal_submit(g.wal);
+		for (unsigned i = 2; i < 60; i++)
+			wal_fixture_append(&g, WAL_ENTRY, 1, 1, i, 1900);
+		logger_set_level(LOG_ERROR_ + 1);
+		steps = wal_fault_steps(disk);
+		wal_fault_fail_at(disk, steps + 1);
+		wal_fault_cut_at(disk, steps + 1 + after);
+		wal_submit(g.wal);
+		CHECK_TRUE(wal_fault_dead(disk));
+		CHECK_TRUE(wal_fault_was_create(disk, steps + 1));
+		wal_fixture_close(&g);
+		wal_fault_reboot(disk);
+		if (wal_fixture_open(&g) != 0)
+			CHECK_FAIL("power cut %u steps later: %s", (unsigned)after, g.msg.text);
+		wal_fixture_release(&g);
+		wal_fault_free(disk);
+	}
+}
+
 static void a_full_disk_at_the_first_start_is_told(void)
 {
 	struct wal_fault *full = wal_fault_new(1);
@@ -311,6 +363,8 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, a_full_device_refuses_before_a_write_fails),
 	CHECK_TEST_WITH(setup, teardown, space_that_is_gone_may_come_back),
 	CHECK_TEST_WITH(setup, teardown, a_full_disk_does_not_stop_a_log_that_is_truncated),
+	CHECK_TEST_WITH(setup, teardown, a_spare_that_failed_is_not_insisted_on),
+	CHECK_TEST_WITH(setup, teardown, files_are_created_in_order),
 	CHECK_TEST_WITH(setup, teardown, a_full_disk_at_the_first_start_is_told),
 };
 

@@ -33,11 +33,14 @@ static struct kv_acks *acks_of(struct kv_node *n, struct node_peer *p, uint32_t 
 	return NULL;
 }
 
+/* Who stands for election, or leads, has promised that ballot to itself, on disk, before it says so. (What
+ * a leader has accepted itself may not be on disk yet when others hear of it.) */
 void kv__note_ack(struct kv_node *n, struct node_peer *p, const struct paxos_message *m)
 {
 	struct kv_acks *a;
 
-	if (m->type != PAXOS_PROMISE && m->type != PAXOS_ACCEPTED)
+	if (m->type != PAXOS_PROMISE && m->type != PAXOS_ACCEPTED && m->type != PAXOS_PREPARE &&
+	    m->type != PAXOS_ACCEPT)
 		return;
 	a = acks_of(n, p, m->group);
 	if (!a)

@@ -280,6 +280,50 @@ static void an_old_copy_of_the_directory(void)
 	kvf_run(&f, old_copy_story);
 }
 
+static bool led_by_3(struct kvf *k, void *ctx)
+{
+	(void)ctx;
+	return kvf_leader(k, 1) == 3;
+}
+
+/* The leader can hand over to node 3 only, for the other one is away. */
+static void reign_story(struct kvf *k)
+{
+	uint32_t leader = kvf_leader(k, 1), away = 3 - leader;
+	struct buf body = BUF_INIT;
+
+	if (leader != 3) {
+		CHECK_INT_EQ(kvf_stop(k, away), 0);
+		CHECK_TRUE(kvf_wait_equal(k, 1));
+		kv_group_request_encode(&body, 1, (struct slice){0});
+		CHECK_OK(kvf_call(k, leader, KV_HAND_OVER, buf_slice(&body), 2 * NS_PER_S, NULL,
+				  NULL));
+		CHECK_TRUE(kvf_wait(k, led_by_3, NULL));
+		CHECK_OK(kvf_start(k, away));
+		buf_release(&body);
+	}
+	write_some(k, 3);
+	CHECK_TRUE(kvf_wait_equal(k, 1));
+}
+
+/* It acknowledged nothing to anybody; but it has led, by a ballot that the copy does not know. */
+static void an_old_copy_of_a_leader(void)
+{
+	char copy[160];
+
+	kvf_run(&f, begin_story);
+	kvf_kill(&f, 3);
+	snprintf(copy, sizeof(copy), "%s.copy", f.nodes[3].dir);
+	kvf_copy(f.nodes[3].dir, copy);
+	CHECK_OK(kvf_start(&f, 3));
+	kvf_run(&f, reign_story);
+	kvf_kill(&f, 3);
+	kvf_remove(f.nodes[3].dir);
+	CHECK_INT_EQ(rename(copy, f.nodes[3].dir), 0);
+	CHECK_OK(kvf_start(&f, 3));
+	kvf_run(&f, old_copy_story);
+}
+
 /* All nodes stop in between: what they saw of each other is on disk. */
 static void an_old_copy_after_a_full_stop(void)
 {
@@ -369,6 +413,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, a_blank_directory_under_a_known_id),
 	CHECK_TEST_WITH(setup, teardown, a_blank_directory_that_joins),
 	CHECK_TEST_WITH(setup, teardown, an_old_copy_of_the_directory),
+	CHECK_TEST_WITH(setup, teardown, an_old_copy_of_a_leader),
 	CHECK_TEST_WITH(setup, teardown, an_old_copy_after_a_full_stop),
 	CHECK_TEST_WITH(setup, teardown, another_clusters_directory),
 	CHECK_TEST_WITH(setup, teardown, restarts_are_welcome),

@@ -126,29 +126,12 @@ static int delete_orphan(struct fs_op *op, fs_ino ino, const struct fs_inode *re
 	return fs__op_exec(op);
 }
 
-/* The inode is gone; what it had is not, or not all. */
-static int reap_remains(struct fs *fs, fs_ino ino, uint64_t data_id)
+/* The inode is gone; what it had under its own number is not, or not all. */
+static int reap_remains(struct fs *fs, fs_ino ino)
 {
-	struct fs_key k;
-	struct fs_op op;
 	int err = empty_kind(fs, ino, FS_KIND_XATTR);
-	bool own_data_pending;
 
-	if (err)
-		return err;
-	if (data_id != ino) {
-		err = reap_data(fs, data_id);
-		return err ? err : delete_record(fs, ino, FS_REAP_INODE);
-	}
-	/* Blocks under ino may be older contents whose own G record is still there: either may go
-	 * first, both delete the same. */
-	fs__op_begin(&op, fs);
-	fs__key_reap(&k, ino, FS_REAP_DATA);
-	txn_get(&op.m, fs__key_slice(&k));
-	err = fs__op_read(&op);
-	own_data_pending = !err && fs__op_value(&op, 0)->status == 0;
-	fs__op_end(&op);
-	if (!err && !own_data_pending)
+	if (!err)
 		err = fs__reap_blocks(fs, ino);
 	return err ? err : delete_record(fs, ino, FS_REAP_INODE);
 }
@@ -212,13 +195,33 @@ static int reap_inode(struct fs *fs, fs_ino ino)
 			break;
 	}
 	fs__op_end(&op);
+	/* By itself, since another try will not see any more which data it had. Also when there was
+	 * no answer: then the deletion may have been done. */
+	if (err <= 0 && present && rec.nlink == 0 && rec.type == FS_T_FILE &&
+	    rec.data_id != ino)
+		fs__reap_later(fs, rec.data_id, FS_REAP_DATA);
 	if (err)
 		return err > 0 ? 0 : err;
-	return reap_remains(fs, ino, rec.type == FS_T_FILE ? rec.data_id : ino);
+	return reap_remains(fs, ino);
+}
+
+static int record_present(struct fs *fs, uint64_t object, enum fs_reap_what what, bool *present)
+{
+	struct fs_key k;
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	fs__key_reap(&k, object, (uint8_t)what);
+	txn_get(&op.m, fs__key_slice(&k));
+	err = fs__op_read(&op);
+	*present = !err && fs__op_value(&op, 0)->status == 0;
+	fs__op_end(&op);
+	return err;
 }
 
 /* Staged data may be about to become a file's, by a transaction that wants its G record: who takes
- * the record away first has it. 1: it is a file's, or gone. */
+ * the record away first has it. */
 static int unstage(struct fs *fs, uint64_t data_id)
 {
 	struct fs_key k;
@@ -235,21 +238,24 @@ static int unstage(struct fs *fs, uint64_t data_id)
 		err = fs__op_exec(&op);
 	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
 	fs__op_end(&op);
-	return err == ERR_CONDITION ? 1 : err;
+	return err;
+}
+
+static int reap_staged(struct fs *fs, uint64_t data_id)
+{
+	int err = unstage(fs, data_id);
+	bool ours = !err;
+
+	if (err == ERR_CONDITION) /* a file's by now; or an earlier try had no answer */
+		err = record_present(fs, data_id, FS_REAP_DATA, &ours);
+	return err || !ours ? err : reap_data(fs, data_id);
 }
 
 int fs__reap_now(struct fs *fs, uint64_t object, enum fs_reap_what what)
 {
-	int err;
-
 	if (what == FS_REAP_INODE)
 		return reap_inode(fs, object);
-	if (what == FS_REAP_STAGED) {
-		err = unstage(fs, object);
-		if (err)
-			return err > 0 ? 0 : err;
-	}
-	return reap_data(fs, object);
+	return what == FS_REAP_STAGED ? reap_staged(fs, object) : reap_data(fs, object);
 }
 
 /* ---- in the background ---- */

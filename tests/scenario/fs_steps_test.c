@@ -1,8 +1,8 @@
 /* Every call, disturbed at each of its executions: by any other call of a second mount, by a lost
  * reply, by death.
  *
- *  - With another call B just before the k-th execution of A, both answers and the tree are those of
- *    A before B, or of B before A.
+ *  - With another call B just before the k-th execution of A, both answers and the tree are those
+ *    of A before B, or of B before A.
  *  - When the reply of the k-th execution is lost, or the mount dies there, the tree is that from
  *    before or from after; big truncations may stop in between. The store stays whole.
  */
@@ -107,6 +107,57 @@ CALL(xattr_d, fs_setxattr(m->fs, w->d, slice_str("user.x"), slice_str("v"), 0))
 CALL(xattr_f_once, fs_setxattr(m->fs, w->f, slice_str("user.x"), slice_str("1"), FS_XATTR_CREATE))
 CALL(unxattr_big, fs_removexattr(m->fs, w->big, slice_str("user.x")))
 
+/* ---- calls by path ---- */
+
+static int kv_put(struct fsx_mount *m, const char *path, const char *value, bool parents)
+{
+	return fs_kv_put(m->fs, &fsc_cred, slice_str(path), slice_str(value), parents);
+}
+
+static int kv_put_large(struct fsx_mount *m, const char *path)
+{
+	uint8_t *p = calloc(1, MIB + MIB / 4);
+	int err;
+
+	memset(p, 'L', MIB);
+	err = fs_kv_put(m->fs, &fsc_cred, slice_str(path), slice_of(p, MIB + MIB / 4), false);
+	free(p);
+	return err;
+}
+
+static int kv_cas(struct fsx_mount *m, const char *path, const char *expected, const char *value)
+{
+	struct buf now = BUF_INIT;
+	int err = fs_kv_cas(m->fs, &fsc_cred, slice_str(path), !expected,
+			    slice_str(expected ? expected : ""), slice_str(value), &now);
+
+	buf_release(&now);
+	return err;
+}
+
+static int kv_two(struct fsx_mount *m, const char *put_path, const char *del_path)
+{
+	struct fs_kv_item items[2] = {{.path = slice_str(put_path), .value = slice_str("m1")},
+				      {.path = slice_str(del_path), .absent = true}};
+	uint32_t failed;
+
+	return fs_kv_mput(m->fs, &fsc_cred, items, 2, false, &failed);
+}
+
+CALL(kv_put_d, kv_put(m, "a/d", "put", false))
+CALL(kv_put_x, kv_put(m, "/a/x", "put", false))
+CALL(kv_put_deep, kv_put(m, "b/n/n/x", "deep", true))
+CALL(kv_put_large_d, kv_put_large(m, "a/d"))
+CALL(kv_put_large_x, kv_put_large(m, "a/x"))
+CALL(kv_put_big, kv_put(m, "big", "small now", false))
+CALL(kv_del_f, fs_kv_del(m->fs, slice_str("b/f")))
+CALL(kv_cas_d, kv_cas(m, "a/d", "ddd", "cas"))
+CALL(kv_cas_g, kv_cas(m, "h", "gggg", "cas"))
+CALL(kv_cas_x, kv_cas(m, "a/x", NULL, "cas"))
+CALL(kv_two_d_f, kv_two(m, "a/d", "b/f"))
+CALL(kv_two_x_d, kv_two(m, "b/x", "a/d"))
+CALL(kv_swap_d_f, fs_kv_swap(m->fs, slice_str("a/d"), slice_str("b/f")))
+
 static const struct call {
 	const char *name;
 	int (*run)(struct world *w, struct fsx_mount *m);
@@ -152,6 +203,19 @@ static const struct call {
 	{"xattr_d", xattr_d, false},
 	{"xattr_f_once", xattr_f_once, false},
 	{"unxattr_big", unxattr_big, false},
+	{"kv_put_d", kv_put_d, false},
+	{"kv_put_x", kv_put_x, false},
+	{"kv_put_deep", kv_put_deep, true},
+	{"kv_put_large_d", kv_put_large_d, false},
+	{"kv_put_large_x", kv_put_large_x, false},
+	{"kv_put_big", kv_put_big, false},
+	{"kv_del_f", kv_del_f, false},
+	{"kv_cas_d", kv_cas_d, false},
+	{"kv_cas_g", kv_cas_g, false},
+	{"kv_cas_x", kv_cas_x, false},
+	{"kv_two_d_f", kv_two_d_f, false},
+	{"kv_two_x_d", kv_two_x_d, false},
+	{"kv_swap_d_f", kv_swap_d_f, false},
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
@@ -219,7 +283,7 @@ static void dump_file(struct fsx_mount *m, const struct fs_attr *a, struct buf *
 /* The tree as text: the same for the same tree, whatever the numbers are. */
 static void dump_dir(struct fsx_mount *m, fs_ino dir, unsigned depth, struct buf *out)
 {
-	static const char *const names[] = {"a", "b", "big", "c", "d", "e", "f", "g", "h", "x", "y"};
+	static const char *const names[] = {"a", "b", "big", "c", "d", "e", "f", "g", "h", "n", "x", "y"};
 	struct fs_attr a, self = fsc_attr(m, dir);
 	unsigned found = 0;
 	char line[64];

@@ -174,7 +174,6 @@ static void on_tick(struct paxos *p)
 	paxos__election_tick(p);
 	if (p->state == PAXOS_ST_LEADING)
 		paxos__leader_tick(p);
-	paxos__reads_tick(p);
 	paxos__hand_over_tick(p);
 }
 

@@ -336,7 +336,6 @@ uint64_t paxos__lease_until(const struct paxos *p); /* the leader's; 0: none */
 /* ---- paxos_reads.c ---- */
 int paxos__read(struct paxos *p, uint64_t id);
 void paxos__reads_settle(struct paxos *p);
-void paxos__reads_tick(struct paxos *p);
 void paxos__reads_fail(struct paxos *p); /* all, with ERR_NOT_LEADER */
 
 /* ---- paxos_learn.c ---- */

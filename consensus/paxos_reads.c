@@ -2,7 +2,8 @@
  * heartbeat round that started when the read was here already.
  *
  * One round is under way at a time. Reads that come meanwhile wait for the next one, together, so
- * the rounds cost the same however many reads there are. */
+ * the rounds cost the same however many reads there are. A lost round is repeated by the heartbeats,
+ * which carry its number (beat_ns in paxos_leader.c). */
 #include "consensus/paxos_private.h"
 
 static struct paxos_read *item(const struct paxos_reads *r, size_t i)
@@ -140,12 +141,4 @@ void paxos__reads_settle(struct paxos *p)
 		return;
 	start_round(p);
 	serve_confirmed(p, confirmed_round(p)); /* a group of one */
-}
-
-/* A lost round is repeated by the heartbeats, which carry its number (beat_ns in paxos_leader.c).
- * What is left is the end of the leader, which the silence of a majority brings. */
-void paxos__reads_tick(struct paxos *p)
-{
-	CHECK(p->reads.count <= PAXOS_READS_MAX);
-	CHECK(p->reads.count == 0 || p->state == PAXOS_ST_LEADING || !p->serving);
 }

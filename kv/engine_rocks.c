@@ -3,6 +3,7 @@
  * every group, the state of some slot at or behind the last flush. */
 #include <rocksdb/c.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -64,12 +65,24 @@ int rocks__error_code(const char *text)
 	return ERR_IO;
 }
 
-int rocks__error(struct rocks *r, char *text, const char *doing)
+static void hex(char *out, size_t size, struct slice bytes)
+{
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < bytes.len && n + 3 < size; i++)
+		n += (size_t)snprintf(out + n, size - n, "%02x", bytes.p[i]);
+}
+
+int rocks__error(struct rocks *r, char *text, const char *doing, unsigned family, struct slice key)
 {
 	static struct logger_limit limit;
 	int err = rocks__error_code(text);
+	char where[2 * 64 + 1];
 
-	logger_write_limited(&limit, 5, LOG_ERROR_, "engine %s: %s: %s", r->dir, doing, text);
+	hex(where, sizeof(where), key);
+	logger_write_limited(&limit, 5, LOG_ERROR_, "engine %s: %s of %s, key %s: %s", r->dir, doing,
+			     rocks__family_name(family), key.len ? where : "-", text);
 	rocksdb_free(text);
 	return err;
 }
@@ -88,7 +101,7 @@ int rocks__read(struct rocks *r, const rocksdb_readoptions_t *how, unsigned fami
 	int err;
 
 	if (text)
-		return rocks__error(r, text, "read");
+		return rocks__error(r, text, "read", family, key);
 	if (!value)
 		return ERR_NOT_FOUND;
 	p = rocksdb_pinnableslice_value(value, &len);

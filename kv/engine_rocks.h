@@ -65,9 +65,9 @@ struct slice rocks__key(uint8_t out[ROCKS_KEY_MAX], uint32_t group, uint32_t gen
 /* The first key behind all that have this prefix; false: there is none. */
 bool rocks__prefix_end(uint8_t prefix[ROCKS_PREFIX]);
 
-/* Our code of what RocksDB says; frees @text. Logs damage and I/O errors: RocksDB names the file and
- * the place, and a code cannot. */
-int rocks__error(struct rocks *r, char *text, const char *doing);
+/* Our code of what RocksDB says; frees @text. Logs it, with the family and the stored key (of a scan:
+ * its upper bound): RocksDB names file and place, mostly, and a code cannot. */
+int rocks__error(struct rocks *r, char *text, const char *doing, unsigned family, struct slice key);
 int rocks__error_code(const char *text);
 
 /* A stored value. 0, ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO. */
@@ -98,6 +98,8 @@ int rocks__record_decode(struct slice value, struct rocks_record *out);
 bool rocks__record_key(struct slice key, uint32_t *group); /* false: another key of ROCKS_META */
 
 /* ---- engine_rocks_options.c ---- */
+
+const char *rocks__family_name(unsigned family);
 
 /* Opens the database with its families. */
 int rocks__open_db(struct rocks *r, uint64_t memory_bytes, struct msg *m);

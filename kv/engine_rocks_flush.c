@@ -58,7 +58,7 @@ static int flush_failed(struct rocks *r)
 	rocksdb_flush_cf(r->db, how, r->families[ROCKS_TICK], &text);
 	rocksdb_flushoptions_destroy(how);
 	if (text)
-		err = rocks__error(r, text, "flush");
+		err = rocks__error(r, text, "flush", ROCKS_META, (struct slice){0});
 	return err == ERR_NOSPACE ? err : ERR_IO;
 }
 

@@ -3,10 +3,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/err.h"
@@ -40,6 +42,12 @@ static const char *const family_names[ROCKS_FAMILIES] = {
 	[ROCKS_TABLE(TABLE_STATE)] = "state",
 	[ROCKS_TABLE(TABLE_HISTORY)] = "history",
 };
+
+const char *rocks__family_name(unsigned family)
+{
+	CHECK(family < ROCKS_FAMILIES);
+	return family_names[family];
+}
 
 /* ---- options ---- */
 
@@ -203,15 +211,29 @@ static void make_call_options(struct rocks *r)
 	rocksdb_compactoptions_set_exclusive_manual_compaction(r->compact, 0);
 }
 
+/* The directory, with its name on disk, whoever made it: the log is cut behind what lies in it. */
+static int make_directory(const char *dir, struct msg *m)
+{
+	char *parent = mem_must_printf("%s/..", dir);
+	int fd = -1, err = 0;
+
+	if ((mkdir(dir, 0700) != 0 && errno != EEXIST) ||
+	    (fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 || fsync(fd) != 0)
+		err = msg_set(m, err_from_errno(errno), "engine %s: %s", dir, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	mem_free(parent);
+	return err;
+}
+
 int rocks__open_db(struct rocks *r, uint64_t memory_bytes, struct msg *m)
 {
 	uint64_t memory = memory_bytes ? memory_bytes : MEMORY_DEFAULT;
 	rocksdb_options_t *base;
-	int err;
+	int err = make_directory(r->dir, m);
 
-	if (mkdir(r->dir, 0700) != 0 && errno != EEXIST)
-		return msg_set(m, err_from_errno(errno), "engine %s: %s", r->dir, strerror(errno));
-	err = check_current(r->dir, m);
+	if (!err)
+		err = check_current(r->dir, m);
 	if (err)
 		return err;
 	if (memory < MEMORY_MIN)

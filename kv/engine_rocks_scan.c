@@ -15,6 +15,7 @@ struct rocks_source {
 	rocksdb_readoptions_t *how; /* points to `upper` */
 	rocksdb_iterator_t *it;	    /* NULL: at the end */
 	uint8_t upper[ROCKS_KEY_MAX];
+	size_t upper_len;
 };
 
 /* The end of the range in the table, or of all keys of the group. */
@@ -25,6 +26,7 @@ static void set_upper(struct rocks_source *s)
 
 	if (key.len == 0)
 		CHECK(rocks__prefix_end(s->upper));
+	s->upper_len = upper.len;
 	rocksdb_readoptions_set_iterate_upper_bound(s->how, (const char *)upper.p, upper.len);
 }
 
@@ -53,7 +55,8 @@ static bool table_done(struct rocks_source *s)
 		return false;
 	rocksdb_iter_get_error(s->it, &text);
 	if (text)
-		s->base.err = rocks__error(s->rocks, text, "scan");
+		s->base.err = rocks__error(s->rocks, text, "scan", ROCKS_TABLE(s->table),
+					   slice_of(s->upper, s->upper_len));
 	return !text;
 }
 

@@ -18,6 +18,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/logger.h"
 #include "tests/lib/check.h"
 #include "tests/lib/kv_engine_fixture.h"
 
@@ -572,13 +573,26 @@ static void a_lost_current(void)
 	CHECK_CONTAINS(m.text, "CURRENT is missing");
 }
 
-/* A damaged block is an error of the reads that meet it, not a missing key. */
+static void check_logged(const char *path, const char *part)
+{
+	static char text[8192];
+	FILE *f = fopen(path, "r");
+	size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+
+	if (f)
+		fclose(f);
+	text[n] = '\0';
+	CHECK_CONTAINS(text, part);
+}
+
+/* A damaged block is an error of the reads that meet it, not a missing key; the log says where. */
 static void damage_is_not_absence(void)
 {
 	struct msg m = {0};
 	struct buf b = BUF_INIT;
 	struct engine_iter *it;
 	unsigned damaged = 0;
+	char log[128];
 
 	engine_begin(g);
 	for (unsigned i = 0; i < 2000; i++) {
@@ -618,6 +632,8 @@ static void damage_is_not_absence(void)
 	}
 	CHECK_OK(ef_try_open(&fx, &m));
 	g = engine_group_open(fx.engine, 1);
+	snprintf(log, sizeof(log), "%s/test.log", fx.dir);
+	CHECK_OK(logger_open(log, &m));
 	for (unsigned i = 0; i < 2000; i++) {
 		uint8_t key[4];
 		int err;
@@ -634,6 +650,8 @@ static void damage_is_not_absence(void)
 	CHECK_ERR(engine_iter_err(it), ERR_CORRUPT);
 	engine_iter_free(it);
 	buf_release(&b);
+	check_logged(log, "read of data, key 000000010000000100000");
+	check_logged(log, ".sst offset ");
 }
 
 /* ---- a disk that does not take it ---- */
@@ -713,13 +731,107 @@ static void a_flush_that_breaks_off_changes_nothing(void)
 	CHECK_OK(engine_flush(fx.engine));
 }
 
-/* ---- another version ---- */
+/* ---- one byte, anywhere ---- */
 
-static void another_format_is_refused(void)
+/* Whatever it hits: an error, or the state of a slot. (A manifest can end earlier than it did, and
+ * then says less; the log notices when it does not reach back that far.) */
+static void try_byte(const char *path)
+{
+	static uint64_t rnd = 11;
+	struct msg m = {0};
+	struct stat st;
+	uint8_t byte, bit = (uint8_t)(1u << (ef_random(&rnd) % 8));
+	off_t at;
+	int fd = open(path, O_RDWR), err;
+
+	if (fd < 0 || fstat(fd, &st) != 0 || st.st_size == 0)
+		abort();
+	at = (off_t)(ef_random(&rnd) % (uint64_t)st.st_size);
+	CHECK_INT_EQ(pread(fd, &byte, 1, at), 1);
+	byte ^= bit;
+	CHECK_INT_EQ(pwrite(fd, &byte, 1, at), 1);
+	err = ef_try_open(&fx, &m);
+	if (!err) {
+		uint32_t crc;
+
+		g = engine_group_open(fx.engine, 1);
+		err = engine_checksum(g, &crc);
+		if (!err)
+			CHECK_INT_EQ(crc, ef_work_checksum(1, engine_applied(g)));
+		ef_shut(&fx);
+	}
+	if (err && err != ERR_CORRUPT && err != ERR_UNSUPPORTED)
+		CHECK_FAIL("byte %lld of %s: %s: %s", (long long)at, path, err_name(err), m.text);
+	byte ^= bit;
+	CHECK_INT_EQ(pwrite(fd, &byte, 1, at), 1);
+	close(fd);
+}
+
+static void copy_directory(const char *from, const char *to)
+{
+	char command[512];
+
+	snprintf(command, sizeof(command), "rm -rf %s && cp -r %s %s", to, from, to);
+	CHECK_INT_EQ(system(command), 0);
+}
+
+/* One of the files with this in their names. */
+static void pick_file(const char *part, uint64_t *rnd, char *path, size_t size)
+{
+	DIR *d = opendir(fx.dir);
+	struct dirent *e;
+	uint64_t n = 0;
+
+	while ((e = readdir(d)) != NULL)
+		if (strstr(e->d_name, part) && ef_random(rnd) % ++n == 0)
+			snprintf(path, size, "%s/%s", fx.dir, e->d_name);
+	closedir(d);
+	CHECK_TRUE(n > 0);
+}
+
+static char original[128]; /* a copy of the directory */
+
+static void any_flipped_bit_is_noticed(void)
+{
+	static const char *const parts[] = {".sst", ".blob", "MANIFEST-", "CURRENT"};
+	uint64_t rnd = 3;
+
+	ef_work(g, 1, 150);
+	CHECK_OK(engine_flush(fx.engine));
+	ef_work(g, 1, 300);
+	CHECK_OK(engine_flush(fx.engine));
+	ef_shut(&fx);
+	snprintf(original, sizeof(original), "%s.original", fx.dir);
+	copy_directory(fx.dir, original);
+	for (int round = 0; round < 16; round++) {
+		char path[512];
+
+		pick_file(parts[round % 4], &rnd, path, sizeof(path));
+		try_byte(path);
+		copy_directory(original, fx.dir);
+	}
+	copy_directory(original, fx.dir);
+	ef_reopen(&fx);
+	g = engine_group_open(fx.engine, 1);
+	CHECK_INT_EQ(ef_checksum(g), ef_work_checksum(1, 300));
+}
+
+static void remove_original(void)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "rm -rf %s", original);
+	CHECK_INT_EQ(system(command), 0);
+	teardown();
+}
+
+/* ---- records of the engine's own ---- */
+
+/* Puts a record into the first column family of the directory, a new one if need be. */
+static void put_own_record(const char *key, size_t key_len, const char *value, size_t len)
 {
 	rocksdb_options_t *o = rocksdb_options_create();
 	rocksdb_writeoptions_t *w = rocksdb_writeoptions_create();
-	struct msg m = {0};
 	char *text = NULL;
 	rocksdb_t *db;
 
@@ -728,13 +840,38 @@ static void another_format_is_refused(void)
 	rocksdb_options_set_create_if_missing(o, 1);
 	db = rocksdb_open(o, fx.dir, &text);
 	CHECK_NULL(text);
-	rocksdb_put(db, w, "format", 6, "\2\0\0\0", 4, &text);
+	rocksdb_put(db, w, key, key_len, value, len, &text);
 	CHECK_NULL(text);
 	rocksdb_close(db);
 	rocksdb_writeoptions_destroy(w);
 	rocksdb_options_destroy(o);
+}
+
+static void another_format_is_refused(void)
+{
+	struct msg m = {0};
+
+	put_own_record("format", 6, "\2\0\0\0", 4);
 	CHECK_ERR(ef_try_open(&fx, &m), ERR_UNSUPPORTED);
 	CHECK_CONTAINS(m.text, "written by another version (format 2, this one has 1)");
+}
+
+static void a_bad_record_of_a_group_is_refused(void)
+{
+	struct msg m = {0};
+
+	put_own_record("group/\0\0\0\7", 10, "12345", 5);
+	CHECK_ERR(ef_try_open(&fx, &m), ERR_CORRUPT);
+	CHECK_CONTAINS(m.text, "the record of group 7 is damaged");
+}
+
+static void a_group_without_a_format_is_refused(void)
+{
+	struct msg m = {0};
+
+	put_own_record("group/\0\0\0\7", 10, "\1\0\0\0\5\0\0\0\0\0\0\0", 12);
+	CHECK_ERR(ef_try_open(&fx, &m), ERR_CORRUPT);
+	CHECK_CONTAINS(m.text, "the record of its format is missing");
 }
 
 static const struct check_test tests[] = {
@@ -760,7 +897,10 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, damage_is_not_absence),
 	CHECK_TEST_WITH(setup, teardown, a_flush_that_fails_says_so),
 	CHECK_TEST_WITH(setup, teardown, a_flush_that_breaks_off_changes_nothing),
+	CHECK_TEST_WITH(setup, remove_original, any_flipped_bit_is_noticed),
 	CHECK_TEST_WITH(NULL, teardown, another_format_is_refused),
+	CHECK_TEST_WITH(NULL, teardown, a_bad_record_of_a_group_is_refused),
+	CHECK_TEST_WITH(NULL, teardown, a_group_without_a_format_is_refused),
 };
 
 int main(int argc, char **argv)

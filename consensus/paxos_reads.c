@@ -2,8 +2,8 @@
  * heartbeat round that started when the read was here already.
  *
  * One round is under way at a time. Reads that come meanwhile wait for the next one, together, so
- * the rounds cost the same however many reads there are. A lost round is repeated by the heartbeats,
- * which carry its number (beat_ns in paxos_leader.c). */
+ * the rounds cost the same however many reads there are. A lost round is repeated by the
+ * heartbeats, which carry its number (beat_ns in paxos_leader.c). */
 #include "consensus/paxos_private.h"
 
 static struct paxos_read *item(const struct paxos_reads *r, size_t i)

@@ -351,7 +351,10 @@ uint64_t paxos__election_deadline(const struct paxos *p)
 	case PAXOS_ST_COLLECTING:
 		return u64_min(p->attempt_ns, next_ask(p));
 	case PAXOS_ST_CATCHING_UP:
-		return p->catch_up_ns;
+		if (p->commit < p->catch_up_to)
+			return p->catch_up_ns;
+		/* It lacks nothing but memory: every step tries again. */
+		return u64_min(p->catch_up_ns, u64_add(p->now_ns, p->cfg.timing.retransmit));
 	case PAXOS_ST_PROMISING:
 	case PAXOS_ST_LEADING:
 		break;

@@ -226,6 +226,23 @@ static void group_of_one(void)
 	CHECK_U64_EQ(h.out_count, 0);
 }
 
+static void reign_waits_for_memory(void)
+{
+	hand_run(&h, 10 * HAND_MS);
+	mem_fail_nth(1);
+	hand_persist(&h); /* of its promise: it would lead now */
+	CHECK_TRUE(hand_is(&h, PAXOS_CANDIDATE));
+	CHECK_U64_EQ(hand_status(&h).last, 0);
+	mem_fail_nth(2);
+	hand_run(&h, h.cfg.timing.retransmit);
+	CHECK_TRUE(hand_is(&h, PAXOS_CANDIDATE));
+	CHECK_U64_EQ(hand_status(&h).last, 0); /* half of it was made, nothing proposed */
+	mem_fail_nth(0);
+	hand_run(&h, h.cfg.timing.retransmit);
+	CHECK_TRUE(hand_is(&h, PAXOS_LEADER));
+	CHECK_U64_EQ(hand_status(&h).last, 1);
+}
+
 /* ---- what was lost is sent again, and only that ---- */
 
 static void lost_accept_is_sent_again(void)
@@ -441,6 +458,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, answers_to_another_ballot_do_not_count),
 	CHECK_TEST_WITH(setup, teardown, impossible_answers_do_not_count),
 	CHECK_TEST_WITH(setup_one, teardown, group_of_one),
+	CHECK_TEST_WITH(setup_one, teardown, reign_waits_for_memory),
 	CHECK_TEST_WITH(setup, teardown, lost_accept_is_sent_again),
 	CHECK_TEST_WITH(setup, teardown, what_is_chosen_goes_as_learn),
 	CHECK_TEST_WITH(setup, teardown, silent_follower_gets_heartbeats_only),

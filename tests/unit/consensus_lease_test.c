@@ -365,6 +365,18 @@ static void waiting_reads_fail_with_the_reign(void)
 	CHECK_U64_EQ(h.reads[1].read_id, 2);
 }
 
+static void too_many_reads_are_refused(void)
+{
+	uint64_t n = 0;
+	int err;
+
+	while ((err = hand_read(&h, n)) == 0 && n < 1000000)
+		n++;
+	CHECK_ERR(err, ERR_BUSY);
+	CHECK_U64_EQ(n, 65536);
+	CHECK_U64_EQ(h.read_count, 0);
+}
+
 static void expired_lease_falls_back_to_a_round(void)
 {
 	expire();
@@ -395,6 +407,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup_off, teardown, later_read_needs_a_later_round),
 	CHECK_TEST_WITH(setup_off, teardown, lost_round_is_repeated),
 	CHECK_TEST_WITH(setup_off, teardown, waiting_reads_fail_with_the_reign),
+	CHECK_TEST_WITH(setup_off, teardown, too_many_reads_are_refused),
 	CHECK_TEST_WITH(setup, teardown, expired_lease_falls_back_to_a_round),
 };
 

@@ -44,6 +44,7 @@ void paxos__hand_over(struct paxos *p)
 	CHECK(p->ballot == p->promised);
 	p->handed = p->ballot;
 	p->handed_tries = 0;
+	paxos__heartbeat_all(p); /* what is chosen: the successor need not ask for it */
 	paxos__step_down(p);
 	CHECK(p->ballot == 0);
 	tell(p);

@@ -88,11 +88,15 @@ static bool lacks(const struct paxos *p)
 	return target(p) > p->match;
 }
 
-static bool knows(const struct paxos *p, uint32_t i, uint64_t slot)
+/* What a new leader may expect of the member: 2: the entry. 1: to hear at once that it takes a
+ * snapshot. 0: nothing. */
+static int worth_asking(const struct paxos *p, uint32_t i, uint64_t slot)
 {
 	const struct paxos_peer *q = &p->peers[i];
 
-	return q->promised && q->chosen >= slot && q->log_start <= slot;
+	if (p->state != PAXOS_ST_CATCHING_UP || !q->promised || q->chosen < slot)
+		return 0;
+	return q->log_start <= slot ? 2 : 1;
 }
 
 /* A follower asks its leader, and every other time somebody else: the leader may be out of memory,
@@ -101,7 +105,7 @@ static uint32_t pick_source(const struct paxos *p, uint64_t first)
 {
 	uint32_t n = p->cfg.member_count;
 	bool ask_leader = p->state == PAXOS_ST_FOLLOWER && p->learn_tries % 2 == 0;
-	uint32_t other = p->me;
+	uint32_t best = p->me;
 
 	CHECK(n > 1);
 	CHECK(p->learn_source < n);
@@ -112,13 +116,11 @@ static uint32_t pick_source(const struct paxos *p, uint64_t first)
 			continue;
 		if (ask_leader && p->peers[i].node == p->leader)
 			return i;
-		if (p->state == PAXOS_ST_CATCHING_UP && knows(p, i, first))
-			return i;
-		if (other == p->me)
-			other = i;
+		if (best == p->me || worth_asking(p, i, first) > worth_asking(p, best, first))
+			best = i;
 	}
-	CHECK(other != p->me);
-	return other;
+	CHECK(best != p->me);
+	return best;
 }
 
 static void ask(struct paxos *p, uint64_t first)

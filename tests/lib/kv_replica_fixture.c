@@ -305,17 +305,18 @@ void krf_close(struct krf *f)
 
 /* ---- running ---- */
 
-static bool run_job(struct krf_member *m)
+bool krf_run_job(struct krf *f, uint32_t id)
 {
+	struct krf_member *m = &f->members[id];
 	struct kv_work *w = STAILQ_FIRST(&m->jobs);
-	struct kv_time t = now(m->f);
+	struct kv_time t = now(f);
 	struct kv_job *job;
 
-	if (!w || m->hold_jobs)
+	if (!w)
 		return false;
 	STAILQ_REMOVE_HEAD(&m->jobs, link);
 	job = container_of(w, struct kv_job, work);
-	kv_apply_run(job, m->f->now_ns);
+	kv_apply_run(job, f->now_ns);
 	kv_replica_done(m->replica, job, &t);
 	return true;
 }
@@ -352,7 +353,7 @@ static bool step_members(struct krf *f)
 			continue;
 		any |= turn(m);
 		any |= sync_log(m);
-		any |= run_job(m);
+		any |= !m->hold_jobs && krf_run_job(f, id);
 	}
 	return any;
 }
@@ -460,17 +461,14 @@ static void install_job(struct krf_member *m, enum kv_job_kind kind, struct slic
 	schedule(m, job);
 }
 
-void krf_fetch(struct krf *f, uint32_t id)
+uint64_t krf_fetch_begin(struct krf *f, uint32_t id, uint32_t from)
 {
-	struct krf_member *m = &f->members[id], *from = &f->members[m->snapshot_from];
+	struct krf_member *m = &f->members[id];
 	struct engine_snapshot *s;
 	struct buf chunk = BUF_INIT;
-	struct kv_time t = now(f);
 	uint64_t slot;
 
-	CHECK_TRUE(m->snapshot_from != 0);
-	m->snapshot_from = 0;
-	CHECK_OK(engine_snapshot_new(kv_apply_engine(from->apply), &s));
+	CHECK_OK(engine_snapshot_new(kv_apply_engine(f->members[from].apply), &s));
 	slot = engine_snapshot_applied(s);
 	install_job(m, KV_JOB_INSTALL_BEGIN, (struct slice){0}, 0);
 	for (;;) {
@@ -483,8 +481,26 @@ void krf_fetch(struct krf *f, uint32_t id)
 	install_job(m, KV_JOB_INSTALL_FINISH, (struct slice){0}, slot);
 	engine_snapshot_free(s);
 	buf_release(&chunk);
+	return slot;
+}
+
+void krf_fetch_end(struct krf *f, uint32_t id, uint64_t slot)
+{
+	struct kv_time t = now(f);
+
+	kv_replica_installed(f->members[id].replica, slot, &t);
+}
+
+void krf_fetch(struct krf *f, uint32_t id)
+{
+	uint32_t from = f->members[id].snapshot_from;
+	uint64_t slot;
+
+	CHECK_TRUE(from != 0);
+	f->members[id].snapshot_from = 0;
+	slot = krf_fetch_begin(f, id, from);
 	krf_settle(f);
-	kv_replica_installed(m->replica, slot, &t);
+	krf_fetch_end(f, id, slot);
 }
 
 /* ---- calls ---- */

@@ -81,6 +81,9 @@ uint32_t krf_serving(const struct krf *f); /* of those that are not cut off; 0: 
 void krf_stop(struct krf *f, uint32_t id);
 void krf_start(struct krf *f, uint32_t id); /* with what its log and engine have */
 void krf_fetch(struct krf *f, uint32_t id); /* the snapshot that it asked for */
+uint64_t krf_fetch_begin(struct krf *f, uint32_t id, uint32_t from); /* only its jobs; its slot */
+void krf_fetch_end(struct krf *f, uint32_t id, uint64_t slot);
+bool krf_run_job(struct krf *f, uint32_t id); /* the next one, held back or not; false: none */
 
 /* Calls, in client 7's name: each returns its number, for krf_answer. */
 struct slice krf_key(const char *name, uint8_t out[64]);

@@ -530,6 +530,33 @@ static void a_snapshot_overtakes_queued_entries(void)
 	CHECK_TRUE(krf_equal(&f));
 }
 
+/* While the snapshot waits to be installed, the log brings what is in it, and more. */
+static void entries_behind_a_snapshot_are_skipped(void)
+{
+	uint32_t id = krf_elect(&f), away = other(id);
+	struct krf_member *m = &f.members[away];
+	uint64_t slot, before;
+
+	krf_pass(&f, 100 * NS_PER_MS);
+	m->cut = true;
+	write_much(id, 10);
+	m->hold_jobs = true;
+	slot = krf_fetch_begin(&f, away, id);
+	before = kv_apply_applied(m->apply);
+	CHECK_TRUE(slot > before);
+	write_much(id, 5);
+	m->cut = false;
+	krf_pass(&f, 2 * NS_PER_S); /* learned, and queued behind it */
+	while (kv_apply_applied(m->apply) < slot)
+		CHECK_TRUE(krf_run_job(&f, away));
+	CHECK_U64_EQ(kv_apply_applied(m->apply), slot); /* in one go */
+	CHECK_FALSE(STAILQ_EMPTY(&m->jobs));
+	krf_fetch_end(&f, away, slot);
+	m->hold_jobs = false;
+	write_much(krf_elect(&f), 5);
+	CHECK_TRUE(krf_equal(&f));
+}
+
 /* The log has overtaken the snapshot: it is dropped, and nothing is lost. */
 static void an_old_snapshot_is_dropped(void)
 {
@@ -630,6 +657,7 @@ static const struct check_test tests[] = {
 	T3(one_that_was_away_catches_up_from_the_log),
 	TS(one_that_is_behind_the_log_installs_a_snapshot),
 	T3(a_snapshot_overtakes_queued_entries),
+	T3(entries_behind_a_snapshot_are_skipped),
 	T3(an_old_snapshot_is_dropped),
 	T3(a_damaged_entry_stops_the_replica),
 	T1(a_refusing_replica_answers_those_who_wait),

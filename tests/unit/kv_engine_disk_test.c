@@ -222,7 +222,7 @@ static int child_work(const char *dir)
 	}
 }
 
-/* Kills the child after @reports of them; the last one is in @last. */
+/* Kills the child after @reports of something new; the last one is in @last. */
 static void kill_worker(unsigned reports, uint64_t last[2])
 {
 	int fd, status;
@@ -230,9 +230,8 @@ static void kill_worker(unsigned reports, uint64_t last[2])
 	pid_t pid = child_start("--work", "", &fd);
 
 	last[0] = last[1] = 0;
-	for (unsigned i = 0; i < reports; i++) {
-		if (read(fd, report, sizeof(report)) != sizeof(report))
-			break;
+	while (reports > 0 && read(fd, report, sizeof(report)) == sizeof(report)) {
+		reports -= report[0] > last[0];
 		memcpy(last, report, sizeof(report));
 	}
 	kill(pid, SIGKILL);

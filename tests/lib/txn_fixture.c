@@ -216,7 +216,7 @@ static void send_out(struct txf_group *g, const struct tsm_output *o)
 {
 	struct txf *f = g->f;
 
-	CHECK_TRUE(o->group < f->cfg.groups);
+	CHECK_TRUE(o->group < f->cfg.groups || f->strays);
 	f->messages++;
 	if (o->group < f->cfg.groups && !(f->drop && f->drop(f, g->id, o->group, o->bytes)))
 		transmit(f, EV_MESSAGE, o->group, 0, o->bytes);

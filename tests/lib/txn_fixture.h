@@ -78,7 +78,8 @@ struct txf_answer;
 struct txf {
 	struct txf_config cfg;
 	uint64_t random, now_ns, order, steps;
-	bool quiet; /* no more faults */
+	bool quiet;  /* no more faults */
+	bool strays; /* messages to groups that do not exist are dropped, else a failure */
 	struct env env;
 	struct fiber_sched *fibers;
 	struct txf_group groups[TXF_GROUPS_MAX];

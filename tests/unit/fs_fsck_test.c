@@ -1,0 +1,435 @@
+/* The online check: it finds every kind of damage, mends it, and tells of nothing else, not even while
+ * others are at work. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "tests/lib/fs_case.h"
+
+#define ROOT FS_ROOT_INO
+
+/* ---- running it ---- */
+
+struct told {
+	struct buf text;
+	struct fs_fsck_result r;
+};
+
+static void report(void *ctx, const char *line)
+{
+	struct told *t = ctx;
+
+	buf_add_slice(&t->text, slice_str(line));
+	buf_add_u8(&t->text, '\n');
+}
+
+static void fsck(struct fsx_mount *m, bool repair, struct told *t)
+{
+	struct fs_fsck_options o = {.repair = repair, .report = report, .ctx = t};
+	struct msg msg = {{0}};
+
+	*t = (struct told){0};
+	CHECK_OK(fs_fsck(m->fs, &o, &t->r, &msg));
+	buf_add_u8(&t->text, 0);
+}
+
+static void expect_clean(struct fsx_mount *m)
+{
+	struct told t;
+
+	fsck(m, false, &t);
+	CHECK_U64_EQ(t.r.problems, 0);
+	CHECK_STR_EQ((const char *)t.text.data, "");
+	buf_release(&t.text);
+}
+
+/* Told without repair, and nothing is changed; mended with it; then there is nothing more. */
+static void expect_mended(struct fsx_mount *m, const char *what)
+{
+	uint64_t version = m->x->version;
+	struct told t;
+
+	fsck(m, false, &t);
+	CHECK_TRUE(t.r.problems > 0);
+	CHECK_U64_EQ(t.r.repaired, 0);
+	CHECK_CONTAINS((const char *)t.text.data, what);
+	CHECK_U64_EQ(m->x->version, version);
+	buf_release(&t.text);
+	fsck(m, true, &t);
+	CHECK_TRUE(t.r.repaired > 0);
+	CHECK_U64_EQ(t.r.problems, t.r.repaired);
+	buf_release(&t.text);
+	expect_clean(m);
+	fsx_check(m->x, false);
+}
+
+/* ---- damage ---- */
+
+struct tree {
+	fs_ino d, sub, f, big;
+};
+
+static struct tree plant(struct fsx_mount *m)
+{
+	struct tree t = {.d = fsc_mkdir(m, ROOT, "d")};
+	struct fs_file *f;
+
+	t.sub = fsc_mkdir(m, t.d, "sub");
+	t.f = fsc_file(m, t.d, "f", "text");
+	t.big = fsc_file(m, ROOT, "big", "");
+	f = fsc_open(m, t.big, FS_O_WRITE);
+	fsc_write(f, STRIPE_SIZE + 5, slice_str("far"));
+	fs_file_close(f);
+	CHECK_OK(fs_setxattr(m->fs, t.big, slice_str("user.x"), slice_str("v"), 0));
+	expect_clean(m);
+	return t;
+}
+
+static struct fsx_rec *inode_rec(struct fsx_mount *m, fs_ino ino)
+{
+	struct fsx_rec *r;
+	struct fs_key k;
+
+	fs__key_inode(&k, ino);
+	r = fsx_find(m->x, fs__key_slice(&k));
+	CHECK(r);
+	return r;
+}
+
+static void set_field(struct fsx_mount *m, fs_ino ino, struct txn_field f, uint64_t v)
+{
+	struct fsx_rec *r = inode_rec(m, ino);
+	uint8_t b[8];
+
+	le64_put(b, v);
+	memcpy(r->value.data + f.offset, b, f.width);
+	r->version = ++m->x->version;
+}
+
+static void put_dentry(struct fsx_mount *m, fs_ino dir, const char *name, fs_ino ino, uint16_t type)
+{
+	struct fs_dentry d = {.ino = ino, .type = (uint8_t)type};
+	uint8_t b[FS_DENTRY_SIZE];
+	struct fs_name n;
+
+	CHECK_OK(fs__name_init(m->fs, dir, slice_str(name), &n));
+	fs__dentry_encode(b, &d);
+	m->x->version++;
+	fsx_put(m->x, fs__key_slice(&n.key), slice_of(b, sizeof(b)));
+}
+
+static void drop_dentry(struct fsx_mount *m, fs_ino dir, const char *name)
+{
+	struct fs_name n;
+
+	CHECK_OK(fs__name_init(m->fs, dir, slice_str(name), &n));
+	m->x->version++;
+	fsx_delete(m->x, fs__key_slice(&n.key));
+}
+
+static void put_key(struct fsx_mount *m, const struct fs_key *k, struct slice value)
+{
+	m->x->version++;
+	fsx_put(m->x, fs__key_slice(k), value);
+}
+
+FSC_CASE(nothing_is_wrong)
+{
+	struct tree t = plant(m);
+	struct told told;
+
+	CHECK_TRUE(t.sub != 0);
+	fsck(m, true, &told);
+	CHECK_U64_EQ(told.r.problems, 0);
+	CHECK_U64_EQ(told.r.directories, 3);
+	CHECK_U64_EQ(told.r.files, 2);
+	CHECK_U64_EQ(told.r.dentries, 4);
+	CHECK_U64_EQ(told.r.blocks, 2);
+	CHECK_U64_EQ(told.r.xattrs, 1);
+	CHECK_U64_EQ(told.r.orphans, 0);
+	buf_release(&told.text);
+}
+
+FSC_CASE(a_name_without_an_inode)
+{
+	struct tree t = plant(m);
+	struct fs_key k;
+
+	m->x->version++;
+	fs__key_inode(&k, t.f);
+	fsx_delete(m->x, fs__key_slice(&k));
+	expect_mended(m, "not there");
+	CHECK_ERR(fsc_lookup(m, t.d, "f"), ERR_NOT_FOUND);
+	CHECK_U64_EQ(fsx_count(m->x, 'B'), 1); /* its data went, too */
+}
+
+FSC_CASE(a_name_of_a_wrong_type)
+{
+	struct tree t = plant(m);
+
+	put_dentry(m, t.d, "f", t.f, FS_T_SYMLINK);
+	expect_mended(m, "another type");
+	CHECK_U64_EQ(fsc_ino(m, t.d, "f"), t.f);
+}
+
+FSC_CASE(link_counts)
+{
+	struct tree t = plant(m);
+
+	set_field(m, t.f, FS_F_NLINK, 7);
+	expect_mended(m, "counts 7 links");
+	CHECK_U64_EQ(fsc_attr(m, t.f).nlink, 1);
+	set_field(m, t.d, FS_F_NLINK, 2);
+	expect_mended(m, "counts 2 links");
+	CHECK_U64_EQ(fsc_attr(m, t.d).nlink, 3);
+}
+
+FSC_CASE(a_directory_that_does_not_know_its_place)
+{
+	struct tree t = plant(m);
+
+	set_field(m, t.sub, FS_F_PARENT, ROOT);
+	expect_mended(m, "does not know");
+	CHECK_U64_EQ(fsc_attr(m, t.sub).parent, t.d);
+}
+
+FSC_CASE(a_second_name_of_a_directory)
+{
+	struct tree t = plant(m);
+
+	put_dentry(m, ROOT, "again", t.sub, FS_T_DIR);
+	expect_mended(m, "second name");
+	CHECK_U64_EQ(fsc_ino(m, t.d, "sub"), t.sub);
+	CHECK_U64_EQ(fsc_ino(m, ROOT, "again"), 0);
+}
+
+FSC_CASE(an_inode_without_names)
+{
+	struct tree t = plant(m);
+
+	drop_dentry(m, t.d, "f");
+	expect_mended(m, "counts 1 links, 0 were found");
+}
+
+FSC_CASE(an_orphan_that_nobody_removes)
+{
+	struct tree t = plant(m);
+
+	drop_dentry(m, t.d, "f");
+	set_field(m, t.f, FS_F_NLINK, 0);
+	set_field(m, t.f, FS_F_ORPHAN, 1);
+	expect_mended(m, "nobody will remove it");
+}
+
+FSC_CASE(a_directory_without_a_name)
+{
+	struct tree t = plant(m);
+
+	fsc_file(m, t.sub, "inside", "precious");
+	drop_dentry(m, t.d, "sub");
+	expect_mended(m, "has no name");
+	CHECK_U64_EQ(fsc_attr(m, t.sub).nlink, 2); /* it is somewhere again, with what is in it */
+	CHECK_TRUE(fsc_ino(m, t.sub, "inside") != 0);
+}
+
+FSC_CASE(directories_in_a_ring)
+{
+	struct tree t = plant(m);
+	fs_ino low = fsc_mkdir(m, t.sub, "low");
+	struct fs_name n;
+
+	drop_dentry(m, t.d, "sub");
+	put_dentry(m, low, "sub", t.sub, FS_T_DIR);
+	CHECK_OK(fs__name_init(m->fs, low, slice_str("sub"), &n));
+	set_field(m, t.sub, FS_F_PARENT, low);
+	set_field(m, t.sub, FS_F_NAME_HASH, n.hash);
+	set_field(m, t.d, FS_F_NLINK, 2);
+	set_field(m, low, FS_F_NLINK, 3);
+	expect_mended(m, "lies in itself");
+}
+
+FSC_CASE(data_beyond_the_end)
+{
+	struct tree t = plant(m);
+	struct fs_file *f;
+	struct fs_key k;
+
+	fs__key_block(&k, t.f, 3);
+	put_key(m, &k, slice_str("beyond"));
+	expect_mended(m, "beyond its end");
+	f = fsc_open(m, t.f, FS_O_READ | FS_O_WRITE);
+	fsc_write(f, 4 * BLOCK_SIZE, slice_str("x"));
+	fs_file_close(f);
+	CHECK_U64_EQ(fsx_count(m->x, 'B'), 3);
+}
+
+FSC_CASE(data_of_nobody)
+{
+	struct fs_key k;
+
+	plant(m);
+	fs__key_block(&k, fs__number(77, 99999), 0);
+	put_key(m, &k, slice_str("lost"));
+	expect_mended(m, "belongs to no file");
+	CHECK_U64_EQ(fsx_count(m->x, 'B'), 2);
+}
+
+FSC_CASE(a_stripe_without_its_mark)
+{
+	struct tree t = plant(m);
+	struct fs_key k;
+
+	m->x->version++;
+	fs__key_stripes(&k, t.big, 0);
+	CHECK_NOT_NULL(fsx_find(m->x, fs__key_slice(&k)));
+	fsx_delete(m->x, fs__key_slice(&k));
+	expect_mended(m, "not marked");
+	CHECK_OK(fsc_unlink(m, ROOT, "big"));
+	fsc_idle(m);
+	CHECK_U64_EQ(fsx_count(m->x, 'B'), 1);
+}
+
+FSC_CASE(attributes_without_an_inode_or_a_mark)
+{
+	struct tree t = plant(m);
+	struct fs_key k;
+
+	fs__key_xattr(&k, fs__number(5, 88888), slice_str("user.y"));
+	put_key(m, &k, slice_str("v"));
+	expect_mended(m, "attributes");
+	set_field(m, t.big, FS_F_XATTRS, 0);
+	expect_mended(m, "does not know that it has attributes");
+}
+
+/* ---- what dead mounts left ---- */
+
+struct death {
+	struct fsx_mount *dying, *other;
+};
+
+static void die_fiber(void *arg)
+{
+	struct death *d = arg;
+	fs_ino f = fsc_file(d->dying, ROOT, "f", "text");
+	struct fs_file *file = fsc_open(d->dying, f, FS_O_READ);
+
+	CHECK_OK(fsc_unlink(d->dying, ROOT, "f"));
+	expect_clean(d->other); /* it is in use */
+	fsx_kill(d->dying);
+	fs_file_close(file);
+}
+
+static void mend_fiber(void *arg)
+{
+	struct death *d = arg;
+
+	expect_mended(d->other, "since its mount died");
+	CHECK_U64_EQ(fsx_count(d->other->x, 'I'), 1);
+}
+
+static void orphans_of_dead_mounts(void)
+{
+	struct fsx *x = fsx_new(4, 1);
+	struct death d = {fsx_mount(x), fsx_mount(x)};
+
+	fsx_call(x, die_fiber, &d);
+	fsx_umount(d.dying);
+	fsx_call(x, mend_fiber, &d);
+	fsx_free(x);
+}
+
+/* ---- while others work ---- */
+
+struct work {
+	struct fsx *x;
+	struct fsx_mount *m;
+	fs_ino dirs[4];
+	unsigned left, checks;
+};
+
+static void worker_fiber(void *arg)
+{
+	struct work *w = arg;
+
+	for (int i = 0; i < 150; i++) {
+		fs_ino d = w->dirs[fsx_random(w->x) % 4], e = w->dirs[fsx_random(w->x) % 4];
+		static const char *names[] = {"a", "b", "c"};
+		struct slice n = slice_str(names[fsx_random(w->x) % 3]);
+		struct slice o = slice_str(names[fsx_random(w->x) % 3]);
+		struct fs_attr a;
+		struct fs_file *f;
+
+		if (fs_create(w->m->fs, &fsc_cred, d, n, S_IFREG | 0644, FS_O_WRITE, &a, &f) == 0) {
+			(void)fs_write(f, i % 5 ? 7 : STRIPE_SIZE, slice_str("data"), NULL);
+			if (i % 3 == 0)
+				(void)fs_setxattr(w->m->fs, a.ino, slice_str("user.x"), n, 0);
+			fs_file_close(f);
+		}
+		(void)fs_rename(w->m->fs, d, n, e, o, i % 4 ? 0 : FS_RENAME_EXCHANGE);
+		(void)fs_mkdir(w->m->fs, &fsc_cred, e, n, 0777, &a);
+		(void)fs_unlink(w->m->fs, e, o);
+		(void)fs_rmdir(w->m->fs, d, n);
+	}
+	w->left--;
+}
+
+static void checker_fiber(void *arg)
+{
+	struct work *w = arg;
+
+	while (w->left > 0) {
+		expect_clean(w->m);
+		w->checks++;
+	}
+}
+
+static void work_dirs_fiber(void *arg)
+{
+	struct work *w = arg;
+
+	for (int i = 0; i < 4; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "w%d", i);
+		w->dirs[i] = fsc_mkdir(w->m, ROOT, name);
+	}
+}
+
+static void nothing_is_told_of_work_in_progress(void)
+{
+	for (uint64_t seed = 1; seed <= 10; seed++) {
+		struct fsx *x = fsx_new(4, seed);
+		struct work w = {.x = x, .m = fsx_mount(x), .left = 3};
+
+		fsx_call(x, work_dirs_fiber, &w);
+		x->delay_ns = NS_PER_MS;
+		for (int i = 0; i < 3; i++)
+			fsx_start(x, worker_fiber, &w);
+		fsx_start(x, checker_fiber, &w);
+		fsx_settle(x);
+		CHECK_TRUE(w.checks > 3);
+		fsx_umount_all(x);
+		fsx_check(x, false);
+		fsx_free(x);
+	}
+}
+
+static const struct check_test tests[] = {
+	CHECK_TEST(nothing_is_wrong),
+	CHECK_TEST(a_name_without_an_inode),
+	CHECK_TEST(a_name_of_a_wrong_type),
+	CHECK_TEST(link_counts),
+	CHECK_TEST(a_directory_that_does_not_know_its_place),
+	CHECK_TEST(a_second_name_of_a_directory),
+	CHECK_TEST(an_inode_without_names),
+	CHECK_TEST(an_orphan_that_nobody_removes),
+	CHECK_TEST(a_directory_without_a_name),
+	CHECK_TEST(directories_in_a_ring),
+	CHECK_TEST(data_beyond_the_end),
+	CHECK_TEST(data_of_nobody),
+	CHECK_TEST(a_stripe_without_its_mark),
+	CHECK_TEST(attributes_without_an_inode_or_a_mark),
+	CHECK_TEST(orphans_of_dead_mounts),
+	CHECK_TEST(nothing_is_told_of_work_in_progress),
+};
+CHECK_MAIN(tests)

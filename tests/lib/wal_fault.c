@@ -29,6 +29,8 @@ struct wal_fault {
 	bool created[STEPS_MAX + 1]; /* by step */
 	uint64_t capacity;
 	bool dead, no_create;
+	bool hold, held;
+	pthread_cond_t turned; /* hold or held */
 };
 
 struct open_file {
@@ -223,6 +225,16 @@ static int write_locked(struct wal_fault *f, struct disk_file *d, const uint8_t 
 	return 0;
 }
 
+static void wait_while_held(struct wal_fault *f)
+{
+	while (f->hold) {
+		f->held = true;
+		pthread_cond_broadcast(&f->turned);
+		pthread_cond_wait(&f->turned, &f->lock);
+	}
+	f->held = false;
+}
+
 static int fault_pwrite_sync(struct wal_file *file, const void *p, size_t len, uint64_t offset,
 			     struct msg *m)
 {
@@ -233,6 +245,7 @@ static int fault_pwrite_sync(struct wal_file *file, const void *p, size_t len, u
 	CHECK(offset % f->device.block == 0 && len % f->device.block == 0 && len > 0);
 	CHECK((uintptr_t)p % SECTOR == 0);
 	pthread_mutex_lock(&f->lock);
+	wait_while_held(f);
 	d = disk_find(f, container_of(file, struct open_file, file)->name);
 	if (d != NULL) {
 		CHECK(offset + len <= d->size);
@@ -308,6 +321,7 @@ struct wal_fault *wal_fault_new(uint64_t seed)
 	f->seed = seed;
 	f->capacity = UINT64_MAX;
 	pthread_mutex_init(&f->lock, NULL);
+	pthread_cond_init(&f->turned, NULL);
 	return f;
 }
 
@@ -331,6 +345,7 @@ void wal_fault_free(struct wal_fault *f)
 		return;
 	while (f->count > 0)
 		wal_fault_lose(f, f->count - 1);
+	pthread_cond_destroy(&f->turned);
 	pthread_mutex_destroy(&f->lock);
 	mem_free(f);
 }
@@ -384,6 +399,22 @@ void wal_fault_no_create(struct wal_fault *f, bool yes)
 {
 	pthread_mutex_lock(&f->lock);
 	f->no_create = yes;
+	pthread_mutex_unlock(&f->lock);
+}
+
+void wal_fault_hold(struct wal_fault *f, bool yes)
+{
+	pthread_mutex_lock(&f->lock);
+	f->hold = yes;
+	pthread_cond_broadcast(&f->turned);
+	pthread_mutex_unlock(&f->lock);
+}
+
+void wal_fault_wait_held(struct wal_fault *f)
+{
+	pthread_mutex_lock(&f->lock);
+	while (!f->held)
+		pthread_cond_wait(&f->turned, &f->lock);
 	pthread_mutex_unlock(&f->lock);
 }
 

@@ -27,6 +27,8 @@ void wal_fault_fail_from(struct wal_fault *f, uint64_t step); /* that step and a
 bool wal_fault_was_create(const struct wal_fault *f, uint64_t step); /* of the first 4096 steps */
 void wal_fault_capacity(struct wal_fault *f, uint64_t bytes); /* create beyond: ERR_NOSPACE */
 void wal_fault_no_create(struct wal_fault *f, bool yes); /* ERR_NOSPACE, unforeseen */
+void wal_fault_hold(struct wal_fault *f, bool yes); /* writes wait: a slow disk */
+void wal_fault_wait_held(struct wal_fault *f);	    /* until one does */
 void wal_fault_block(struct wal_fault *f, uint32_t block);
 bool wal_fault_dead(struct wal_fault *f);   /* power is off */
 void wal_fault_reboot(struct wal_fault *f); /* power is on again, nothing planned */

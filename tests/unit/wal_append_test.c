@@ -38,6 +38,8 @@ static void teardown(void)
 {
 	char name[128];
 
+	if (fault != NULL)
+		wal_fault_hold(fault, false);
 	wal_fixture_release(&f);
 	if (fault == NULL) {
 		wal_device_free(device);
@@ -172,6 +174,50 @@ static void several_submits_are_one_sync(void)
 	CHECK_TRUE(wal_fixture_append(&f, WAL_ENTRY, 0, 1, 30, 10) > b);
 }
 
+/* While one batch is on its way, whatever all groups append and submit becomes the next. */
+static void what_comes_during_a_sync_is_one_batch(void)
+{
+	struct buf b = BUF_INIT;
+	struct wal_stats s;
+	uint64_t first, batch = 0, ballot;
+
+	f.cfg.inline_io = false;
+	f.cfg.segment_size = 1 << 20;
+	f.cfg.size_max = 1 << 24;
+	CHECK_OK(wal_fixture_open(&f));
+	first = wal_fixture_append(&f, WAL_ENTRY, 0, 1, 1, 10);
+	wal_submit(f.wal);
+	wal_fixture_wait(&f, first);
+	CHECK_TRUE(f.appends[0].synced);
+	wal_fault_hold(fault, true);
+	first = wal_fixture_append(&f, WAL_ENTRY, 0, 1, 2, 10);
+	wal_submit(f.wal);
+	wal_fault_wait_held(fault);
+	for (unsigned i = 0; i < 40; i++) {
+		uint64_t n = wal_fixture_append(&f, WAL_ENTRY, i % 4, 1, 3 + i / 4, 10);
+
+		CHECK_TRUE(i == 0 || n == batch);
+		batch = n;
+		wal_submit(f.wal);
+	}
+	CHECK_TRUE(batch > first);
+	CHECK_TRUE(wal_synced(f.wal) < first);
+	CHECK_TRUE(wal_busy(f.wal));
+	wal_stats_get(f.wal, &s);
+	CHECK_U64_EQ(s.syncs, 1);
+	CHECK_TRUE(s.oldest_write_ns > 0);
+	CHECK_OK(wal_read(f.wal, 0, 2, &ballot, &b)); /* being written */
+	CHECK_OK(wal_read(f.wal, 3, 3, &ballot, &b)); /* waiting */
+	wal_fault_hold(fault, false);
+	wal_fixture_wait(&f, batch);
+	wal_stats_get(f.wal, &s);
+	CHECK_U64_EQ(s.syncs, 3);
+	CHECK_U64_EQ(s.records, 1 + 42);
+	buf_release(&b);
+	wal_fixture_close(&f);
+	check_again();
+}
+
 static void a_record_may_be_as_long_as_a_segment_takes(void)
 {
 	CHECK_OK(wal_fixture_open(&f));
@@ -252,6 +298,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup_directory, teardown, entries_are_read_before_and_after_sync),
 	CHECK_TEST_WITH(setup_memory, teardown, highest_ballot_of_a_slot_counts),
 	CHECK_TEST_WITH(setup_memory, teardown, several_submits_are_one_sync),
+	CHECK_TEST_WITH(setup_memory, teardown, what_comes_during_a_sync_is_one_batch),
 	CHECK_TEST_WITH(setup_memory, teardown, a_record_may_be_as_long_as_a_segment_takes),
 	CHECK_TEST_WITH(setup_memory, teardown, a_cut_below_the_mark_is_not_there),
 	CHECK_TEST_WITH(setup_directory, teardown, a_cut_below_the_mark_is_not_there),

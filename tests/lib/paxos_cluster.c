@@ -1,109 +1,8 @@
-#include "tests/lib/paxos_cluster.h"
+/* The cluster of cores: time, network, engines, and the interface to it. */
+#include "tests/lib/paxos_cluster_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/err.h"
-#include "base/mem.h"
-#include "tests/lib/check.h"
-
-enum {
-	NODES = GROUP_REPLICAS_MAX,
-	TURNS = 100000, /* at one moment: time stands still */
-	READS = 4096, /* of which the newest are remembered */
-	EPOCH = 7,
-	GROUP = 3,
-};
-
-#define WALL_START (1700000000ull * NS_PER_S)
-
-/* ---- shapes ---- */
-
-enum event_kind { DELIVER, SYNCED, APPLIED, SNAPSHOT, READ_AGAIN, LINK };
-
-struct event {
-	uint64_t at, order;
-	enum event_kind kind;
-	uint32_t node, from;
-	uint64_t life, arg, seq;
-	struct buf body;
-};
-
-enum record_kind { PROMISE, ENTRY, MARK };
-
-struct record {
-	enum record_kind kind;
-	uint64_t number;	   /* ballot, or slot of a mark */
-	struct paxos_entry *entry; /* a reference */
-};
-
-struct disk {
-	struct record *records;
-	size_t count, synced, cap;
-	uint64_t seq; /* of the last record */
-	bool syncing;
-	struct cluster_range delay;
-
-	/* indexes, by slot: the newest appended, and the newest synced (both borrowed) */
-	struct paxos_entry **appended, **stored;
-	size_t slots;
-	uint64_t whole; /* all slots up to it are stored, or were applied */
-	uint64_t mark;
-	paxos_ballot promise;
-};
-
-struct node {
-	struct paxos *core; /* NULL: down */
-	uint64_t life;
-	struct disk disk;
-	uint64_t given, applied, durable, applying;
-	uint64_t generation; /* of apply jobs */
-	struct cluster_range apply_delay;
-	uint64_t clock_base, paused_until;
-	int64_t ppm;
-	struct paxos_audit audit;
-	bool fetching;
-};
-
-struct read {
-	uint64_t id, floor, slot;
-	uint32_t node;
-	uint64_t life;
-	bool waits, ready, under_lease;
-};
-
-struct paxos_cluster {
-	struct cluster_config cfg;
-	struct cluster_faults faults;
-	uint64_t now, rng, order;
-	uint32_t turns;
-	bool trace;
-	struct event *heap;
-	size_t count, cap;
-	struct node nodes[NODES];
-	bool cut[NODES][NODES];
-	uint64_t link_last[NODES][NODES];
-	uint64_t *chosen; /* fingerprint by slot; 0: not yet */
-	size_t chosen_cap;
-	uint64_t chosen_last;
-	struct read reads[READS];
-	uint64_t read_id, served, values, snapshots;
-	uint64_t sent[PAXOS_TIMEOUT_NOW + 1];
-};
-
-#define FAIL(c, ...)                                                                               \
-	do {                                                                                       \
-		fprintf(stderr, "seed %llu, at %.6f s:\n", (unsigned long long)(c)->cfg.seed,      \
-			(double)(c)->now / 1e9);                                                   \
-		CHECK_FAIL(__VA_ARGS__);                                                           \
-	} while (0)
-
-#define MUST(c, cond)                                                                              \
-	do {                                                                                       \
-		if (!(cond))                                                                       \
-			FAIL(c, "%s", #cond);                                                      \
-	} while (0)
 
 /* ---- chance and time ---- */
 
@@ -118,12 +17,12 @@ uint64_t cluster_random(struct paxos_cluster *c, uint64_t below)
 	return below ? (x * 0x2545f4914f6cdd1dull >> 11) % below : 0;
 }
 
-static uint64_t in_range(struct paxos_cluster *c, struct cluster_range r)
+uint64_t cluster__in_range(struct paxos_cluster *c, struct cluster_range r)
 {
 	return r.min + cluster_random(c, r.max - r.min + 1);
 }
 
-static uint64_t mono(const struct paxos_cluster *c, const struct node *n)
+uint64_t cluster__mono(const struct paxos_cluster *c, const struct node *n)
 {
 	return n->clock_base + c->now + (uint64_t)((int64_t)(c->now / 1000000) * n->ppm);
 }
@@ -142,7 +41,7 @@ static uint64_t when(const struct node *n, uint64_t ns)
 	       2 * (uint64_t)(n->ppm < 0 ? -n->ppm : n->ppm);
 }
 
-static uint32_t index_of(uint32_t node)
+uint32_t cluster__index_of(uint32_t node)
 {
 	return node - 1;
 }
@@ -154,7 +53,7 @@ static bool sooner(const struct event *a, const struct event *b)
 	return a->at != b->at ? a->at < b->at : a->order < b->order;
 }
 
-static void push(struct paxos_cluster *c, struct event e)
+void cluster__push(struct paxos_cluster *c, struct event e)
 {
 	size_t i = c->count++;
 
@@ -192,231 +91,6 @@ static struct event pop(struct paxos_cluster *c)
 	return top;
 }
 
-/* ---- disks ---- */
-
-static void disk_room(struct disk *d, uint64_t slot)
-{
-	size_t old = d->slots;
-
-	if (slot < old)
-		return;
-	d->slots = (size_t)slot * 2 + 64;
-	d->appended = mem_must_realloc(d->appended, d->slots * sizeof(*d->appended));
-	d->stored = mem_must_realloc(d->stored, d->slots * sizeof(*d->stored));
-	memset(d->appended + old, 0, (d->slots - old) * sizeof(*d->appended));
-	memset(d->stored + old, 0, (d->slots - old) * sizeof(*d->stored));
-}
-
-static void disk_append(struct disk *d, struct record r)
-{
-	if (d->count == d->cap) {
-		d->cap = d->cap ? d->cap * 2 : 64;
-		d->records = mem_must_realloc(d->records, d->cap * sizeof(*d->records));
-	}
-	d->records[d->count++] = r;
-	if (r.entry) {
-		disk_room(d, r.entry->slot);
-		d->appended[r.entry->slot] = r.entry;
-	}
-}
-
-static void disk_stored(struct disk *d, const struct record *r)
-{
-	switch (r->kind) {
-	case PROMISE:
-		d->promise = r->number > d->promise ? r->number : d->promise;
-		return;
-	case MARK:
-		d->mark = r->number > d->mark ? r->number : d->mark;
-		return;
-	case ENTRY:
-		d->stored[r->entry->slot] = r->entry;
-		while (d->whole + 1 < d->slots && d->stored[d->whole + 1])
-			d->whole++;
-		return;
-	}
-}
-
-static void disk_kick(struct paxos_cluster *c, uint32_t i)
-{
-	struct node *n = &c->nodes[i];
-	struct disk *d = &n->disk;
-
-	if (d->syncing || d->synced == d->count)
-		return;
-	d->syncing = true;
-	push(c, (struct event){.at = c->now + in_range(c, d->delay),
-			       .kind = SYNCED,
-			       .node = i,
-			       .life = n->life,
-			       .arg = d->count,
-			       .seq = d->seq});
-}
-
-/* What a power cut leaves: all that was synced, and some of what was not. */
-static void disk_crash(struct paxos_cluster *c, struct node *n)
-{
-	struct disk *d = &n->disk;
-	size_t keep = d->synced + (size_t)cluster_random(c, d->count - d->synced + 1);
-
-	for (size_t i = keep; i < d->count; i++)
-		paxos_entry_unref(d->records[i].entry);
-	d->count = d->synced = keep;
-	d->syncing = false;
-	if (d->slots) {
-		memset(d->appended, 0, d->slots * sizeof(*d->appended));
-		memset(d->stored, 0, d->slots * sizeof(*d->stored));
-	}
-	d->promise = 0;
-	d->mark = 0;
-	d->whole = n->durable;
-	for (size_t i = 0; i < keep; i++) {
-		if (d->records[i].entry)
-			d->appended[d->records[i].entry->slot] = d->records[i].entry;
-		disk_stored(d, &d->records[i]);
-	}
-}
-
-static void disk_release(struct disk *d)
-{
-	for (size_t i = 0; i < d->count; i++)
-		paxos_entry_unref(d->records[i].entry);
-	mem_free(d->records);
-	mem_free(d->appended);
-	mem_free(d->stored);
-}
-
-static int read_entry(void *ctx, uint64_t slot, struct paxos_entry **out)
-{
-	const struct disk *d = ctx;
-
-	if (slot >= d->slots || slot < d->mark || !d->appended[slot])
-		return ERR_NOT_FOUND;
-	*out = paxos_entry_ref(d->appended[slot]);
-	return 0;
-}
-
-/* ---- the checker ---- */
-
-static uint64_t fingerprint(const struct paxos_entry *e)
-{
-	uint64_t h = 0xcbf29ce484222325ull ^ e->kind ^ e->clock_ns;
-
-	for (size_t i = 0; i < e->len; i++)
-		h = (h ^ e->data[i]) * 0x100000001b3ull;
-	return (h ^ e->len) | 1;
-}
-
-static void check_majority_has(struct paxos_cluster *c, uint64_t slot, uint64_t print)
-{
-	uint32_t have = 0;
-
-	for (uint32_t i = 0; i < c->cfg.nodes; i++) {
-		const struct node *n = &c->nodes[i];
-		const struct disk *d = &n->disk;
-
-		have += n->durable >= slot ||
-			(slot < d->slots && d->stored[slot] && fingerprint(d->stored[slot]) == print);
-	}
-	if (have < c->cfg.nodes / 2 + 1)
-		FAIL(c, "slot %llu is given out, but only %u disks have it",
-		     (unsigned long long)slot, have);
-}
-
-static void check_given(struct paxos_cluster *c, uint32_t i, const struct paxos_entry *e)
-{
-	struct node *n = &c->nodes[i];
-	uint64_t print = fingerprint(e);
-
-	if (e->slot != n->given + 1)
-		FAIL(c, "node %u: slot %llu behind %llu", i, (unsigned long long)e->slot,
-		     (unsigned long long)n->given);
-	n->given = e->slot;
-	if (e->slot >= c->chosen_cap) {
-		size_t cap = (size_t)e->slot * 2 + 64;
-
-		c->chosen = mem_must_realloc(c->chosen, cap * sizeof(*c->chosen));
-		memset(c->chosen + c->chosen_cap, 0, (cap - c->chosen_cap) * sizeof(*c->chosen));
-		c->chosen_cap = cap;
-	}
-	if (!c->chosen[e->slot]) {
-		check_majority_has(c, e->slot, print);
-		c->chosen[e->slot] = print;
-		c->chosen_last = e->slot > c->chosen_last ? e->slot : c->chosen_last;
-	}
-	if (c->chosen[e->slot] != print)
-		FAIL(c, "node %u: another value for slot %llu", i, (unsigned long long)e->slot);
-}
-
-/* "An acceptor MUST have its promise or accepted entry on disk before it answers." */
-static void check_sent(struct paxos_cluster *c, const struct node *n, const struct paxos_message *m)
-{
-	switch (m->type) {
-	case PAXOS_ACCEPTED:
-		MUST(c, m->last <= n->disk.whole || m->last <= n->durable);
-		MUST(c, n->disk.promise >= m->ballot);
-		return;
-	case PAXOS_PREPARE:
-	case PAXOS_PROMISE:
-	case PAXOS_ACCEPT:
-		MUST(c, n->disk.promise >= m->ballot);
-		return;
-	default:
-		return;
-	}
-}
-
-/* ---- reads ---- */
-
-static void serve(struct paxos_cluster *c, struct read *r)
-{
-	struct node *n = &c->nodes[r->node];
-
-	if (!r->ready || n->applied < r->slot)
-		return;
-	if (r->under_lease && !paxos_lease_valid(n->core, mono(c, n))) {
-		r->ready = false;
-		push(c, (struct event){.at = c->now,
-				       .kind = READ_AGAIN,
-				       .node = r->node,
-				       .life = n->life,
-				       .arg = r->id});
-		return;
-	}
-	if (n->applied < r->floor)
-		FAIL(c, "node %u: a read %s sees %llu, but %llu was chosen before", r->node,
-		     r->under_lease ? "under lease" : "by index", (unsigned long long)n->applied,
-		     (unsigned long long)r->floor);
-	r->waits = false;
-	c->served++;
-}
-
-static void serve_all(struct paxos_cluster *c, uint32_t i)
-{
-	for (size_t k = 0; k < READS; k++) {
-		if (c->reads[k].waits && c->reads[k].node == i)
-			serve(c, &c->reads[k]);
-	}
-}
-
-static void read_ready(struct paxos_cluster *c, uint32_t i, const struct paxos_read_ready *ready)
-{
-	struct read *r = &c->reads[ready->read_id % READS];
-
-	if (!r->waits || r->id != ready->read_id)
-		return;
-	MUST(c, r->node == i);
-	if (ready->err) {
-		MUST(c, ready->err == ERR_NOT_LEADER);
-		r->waits = false;
-		return;
-	}
-	r->ready = true;
-	r->slot = ready->slot;
-	r->under_lease = ready->under_lease;
-	serve(c, r);
-}
-
 /* ---- the network ---- */
 
 static void transmit(struct paxos_cluster *c, uint32_t from, uint32_t to, struct buf *frame)
@@ -426,21 +100,21 @@ static void transmit(struct paxos_cluster *c, uint32_t from, uint32_t to, struct
 
 	if (c->cut[from][to] || cluster_random(c, 1000000) < c->faults.loss_ppm)
 		return;
-	e.at = c->now + in_range(c, c->faults.delay);
+	e.at = c->now + cluster__in_range(c, c->faults.delay);
 	if (c->faults.fifo && e.at < *last)
 		e.at = *last;
 	*last = e.at > *last ? e.at : *last;
 	buf_init(&e.body);
 	buf_add_slice(&e.body, buf_slice(frame));
-	push(c, e);
+	cluster__push(c, e);
 }
 
 /* TRACE=1 in the environment: a line for each message. */
 static void trace(const struct paxos_cluster *c, const struct paxos_message *m)
 {
 	static const char *const types[] = {
-		"",	  "PREVOTE",  "PREVOTE_REPLY", "PREPARE",	    "PROMISE",	  "ACCEPT",
-		"ACCEPTED", "REJECT", "LEARN_REQUEST", "LEARN", "TIMEOUT_NOW"};
+		"",	    "PREVOTE", "PREVOTE_REPLY", "PREPARE", "PROMISE",	 "ACCEPT",
+		"ACCEPTED", "REJECT",  "LEARN_REQUEST", "LEARN",   "TIMEOUT_NOW"};
 
 	fprintf(stderr,
 		"%.6f %u>%u %s b=%llu.%u [%llu,%llu] n=%u commit=%llu applied=%llu start=%llu "
@@ -456,10 +130,10 @@ static void trace(const struct paxos_cluster *c, const struct paxos_message *m)
 static void send(struct paxos_cluster *c, uint32_t i, const struct paxos_message *m)
 {
 	struct buf frame = BUF_INIT;
-	uint32_t to = index_of(m->to);
+	uint32_t to = cluster__index_of(m->to);
 
 	MUST(c, to < c->cfg.nodes && to != i);
-	check_sent(c, &c->nodes[i], m);
+	cluster__check_sent(c, &c->nodes[i], m);
 	c->sent[m->type]++;
 	if (c->trace)
 		trace(c, m);
@@ -480,12 +154,12 @@ static void apply_kick(struct paxos_cluster *c, uint32_t i)
 	if (n->applying > n->applied || n->given == n->applied)
 		return;
 	n->applying = n->given;
-	push(c, (struct event){.at = c->now + in_range(c, n->apply_delay),
-			       .kind = APPLIED,
-			       .node = i,
-			       .life = n->life,
-			       .arg = n->applying,
-			       .seq = n->generation});
+	cluster__push(c, (struct event){.at = c->now + cluster__in_range(c, n->apply_delay),
+					.kind = APPLIED,
+					.node = i,
+					.life = n->life,
+					.arg = n->applying,
+					.seq = n->generation});
 }
 
 static void persist(struct node *n, const struct paxos_update *up)
@@ -493,16 +167,17 @@ static void persist(struct node *n, const struct paxos_update *up)
 	for (size_t k = 0; k < up->persist_count; k++) {
 		const struct paxos_persist *r = &up->persist[k];
 
-		disk_append(&n->disk, (struct record){
-					      .kind = r->promise ? PROMISE : ENTRY,
-					      .number = r->ballot,
-					      .entry = r->promise ? NULL : paxos_entry_ref(r->entry),
-				      });
+		cluster__disk_append(&n->disk,
+				     (struct record){
+					     .kind = r->promise ? PROMISE : ENTRY,
+					     .number = r->ballot,
+					     .entry = r->promise ? NULL : paxos_entry_ref(r->entry),
+				     });
 	}
 	n->disk.seq = up->persist_seq;
 	if (up->truncate_below)
-		disk_append(&n->disk,
-			    (struct record){.kind = MARK, .number = up->truncate_below});
+		cluster__disk_append(&n->disk,
+				     (struct record){.kind = MARK, .number = up->truncate_below});
 }
 
 static void fetch_snapshot(struct paxos_cluster *c, uint32_t i, uint32_t from)
@@ -512,11 +187,12 @@ static void fetch_snapshot(struct paxos_cluster *c, uint32_t i, uint32_t from)
 	if (n->fetching)
 		return;
 	n->fetching = true;
-	push(c, (struct event){.at = c->now + 5 * NS_PER_MS + cluster_random(c, 50 * NS_PER_MS),
-			       .kind = SNAPSHOT,
-			       .node = i,
-			       .from = index_of(from),
-			       .life = n->life});
+	cluster__push(
+		c, (struct event){.at = c->now + 5 * NS_PER_MS + cluster_random(c, 50 * NS_PER_MS),
+				  .kind = SNAPSHOT,
+				  .node = i,
+				  .from = cluster__index_of(from),
+				  .life = n->life});
 }
 
 static int step(struct paxos_cluster *c, uint32_t i, struct paxos_event *ev, uint64_t *slot)
@@ -525,7 +201,7 @@ static int step(struct paxos_cluster *c, uint32_t i, struct paxos_event *ev, uin
 	struct paxos_update up = {0};
 	int err;
 
-	ev->now_ns = mono(c, n);
+	ev->now_ns = cluster__mono(c, n);
 	ev->wall_ns = WALL_START + c->now;
 	err = paxos_step(n->core, ev, &up);
 	if (err)
@@ -535,19 +211,19 @@ static int step(struct paxos_cluster *c, uint32_t i, struct paxos_event *ev, uin
 	for (size_t k = 0; k < up.message_count; k++)
 		send(c, i, &up.messages[k]);
 	for (size_t k = 0; k < up.committed_count; k++)
-		check_given(c, i, up.committed[k]);
+		cluster__check_given(c, i, up.committed[k]);
 	if (slot)
 		*slot = up.proposed_slot;
 	for (size_t k = 0; k < up.read_count; k++)
-		read_ready(c, i, &up.reads[k]);
+		cluster__read_ready(c, i, &up.reads[k]);
 	if (up.snapshot_from)
 		fetch_snapshot(c, i, up.snapshot_from);
-	disk_kick(c, i);
+	cluster__disk_kick(c, i);
 	apply_kick(c, i);
 	return 0;
 }
 
-static void must_step(struct paxos_cluster *c, uint32_t i, struct paxos_event ev)
+void cluster__must_step(struct paxos_cluster *c, uint32_t i, struct paxos_event ev)
 {
 	int err = step(c, i, &ev, NULL);
 
@@ -564,7 +240,8 @@ static void on_deliver(struct paxos_cluster *c, struct event *e)
 	if (c->cut[e->from][e->node])
 		return;
 	CHECK_OK(paxos_message_decode(buf_slice(&e->body), &m));
-	must_step(c, e->node, (struct paxos_event){.kind = PAXOS_EV_MESSAGE, .message = &m});
+	cluster__must_step(c, e->node,
+			   (struct paxos_event){.kind = PAXOS_EV_MESSAGE, .message = &m});
 	paxos_message_release(&m);
 }
 
@@ -574,9 +251,10 @@ static void on_synced(struct paxos_cluster *c, const struct event *e)
 
 	d->syncing = false;
 	while (d->synced < e->arg)
-		disk_stored(d, &d->records[d->synced++]);
-	must_step(c, e->node, (struct paxos_event){.kind = PAXOS_EV_PERSISTED, .seq = e->seq});
-	disk_kick(c, e->node);
+		cluster__disk_stored(d, &d->records[d->synced++]);
+	cluster__must_step(c, e->node,
+			   (struct paxos_event){.kind = PAXOS_EV_PERSISTED, .seq = e->seq});
+	cluster__disk_kick(c, e->node);
 }
 
 static void on_applied(struct paxos_cluster *c, const struct event *e)
@@ -586,8 +264,9 @@ static void on_applied(struct paxos_cluster *c, const struct event *e)
 	if (e->seq != n->generation)
 		return;
 	n->applied = e->arg;
-	must_step(c, e->node, (struct paxos_event){.kind = PAXOS_EV_APPLIED, .slot = e->arg});
-	serve_all(c, e->node);
+	cluster__must_step(c, e->node,
+			   (struct paxos_event){.kind = PAXOS_EV_APPLIED, .slot = e->arg});
+	cluster__serve_all(c, e->node);
 	if (cluster_random(c, 16) == 0)
 		cluster_flush(c, e->node);
 	apply_kick(c, e->node);
@@ -607,8 +286,9 @@ static void on_snapshot(struct paxos_cluster *c, const struct event *e)
 	n->generation++;
 	n->given = n->applied = n->applying = n->durable = from->durable;
 	n->disk.whole = n->durable > n->disk.whole ? n->durable : n->disk.whole;
-	must_step(c, e->node,
-		  (struct paxos_event){.kind = PAXOS_EV_SNAPSHOT_INSTALLED, .slot = n->durable});
+	cluster__must_step(
+		c, e->node,
+		(struct paxos_event){.kind = PAXOS_EV_SNAPSHOT_INSTALLED, .slot = n->durable});
 }
 
 static void ask_read(struct paxos_cluster *c, struct read *r)
@@ -629,7 +309,7 @@ static void happen(struct paxos_cluster *c, struct event *e)
 	}
 	if (n->paused_until > c->now) {
 		e->at = n->paused_until;
-		push(c, *e);
+		cluster__push(c, *e);
 		return;
 	}
 	switch (e->kind) {
@@ -687,7 +367,7 @@ static bool turn(struct paxos_cluster *c, uint64_t end)
 	if (c->turns > TURNS)
 		FAIL(c, "node %u: time stands still", who);
 	if (who != CLUSTER_NONE) {
-		must_step(c, who, (struct paxos_event){.kind = PAXOS_EV_TICK});
+		cluster__must_step(c, who, (struct paxos_event){.kind = PAXOS_EV_TICK});
 		return true;
 	}
 	e = pop(c);
@@ -709,7 +389,7 @@ void cluster_config_default(struct cluster_config *cfg, uint64_t seed)
 	paxos_timing_default(&cfg->timing);
 }
 
-static void boot(struct paxos_cluster *c, uint32_t i, bool fresh)
+void cluster__boot(struct paxos_cluster *c, uint32_t i, bool fresh)
 {
 	struct node *n = &c->nodes[i];
 	struct paxos_config pc = {
@@ -721,7 +401,7 @@ static void boot(struct paxos_cluster *c, uint32_t i, bool fresh)
 		.timing = c->cfg.timing,
 		.retain_bytes = c->cfg.retain_bytes,
 		.cache_bytes = c->cfg.cache_bytes,
-		.read_entry = read_entry,
+		.read_entry = cluster__read_entry,
 		.read_ctx = &n->disk,
 	};
 
@@ -741,7 +421,7 @@ static void boot(struct paxos_cluster *c, uint32_t i, bool fresh)
 	n->given = n->applied = n->applying = n->durable;
 	n->audit = (struct paxos_audit){0};
 	n->fetching = false;
-	CHECK_OK(paxos_start(n->core, n->applied, fresh, mono(c, n)));
+	CHECK_OK(paxos_start(n->core, n->applied, fresh, cluster__mono(c, n)));
 	paxos_audit(n->core, &n->audit);
 }
 
@@ -761,7 +441,7 @@ struct paxos_cluster *cluster_new(const struct cluster_config *cfg)
 		n->apply_delay = (struct cluster_range){1 * NS_PER_US, 100 * NS_PER_US};
 		n->clock_base = NS_PER_S + cluster_random(c, 1000 * NS_PER_S);
 		n->ppm = (int64_t)cluster_random(c, 2 * cfg->drift_ppm + 1) - cfg->drift_ppm;
-		boot(c, i, true);
+		cluster__boot(c, i, true);
 	}
 	for (uint32_t i = 0; i < cfg->nodes; i++) {
 		for (uint32_t k = 0; k < cfg->nodes; k++) {
@@ -778,7 +458,7 @@ void cluster_free(struct paxos_cluster *c)
 		buf_release(&c->heap[i].body);
 	for (uint32_t i = 0; i < c->cfg.nodes; i++) {
 		paxos_free(c->nodes[i].core);
-		disk_release(&c->nodes[i].disk);
+		cluster__disk_release(&c->nodes[i].disk);
 	}
 	mem_free(c->heap);
 	mem_free(c->chosen);
@@ -862,7 +542,7 @@ bool cluster_up(const struct paxos_cluster *c, uint32_t node)
 
 void cluster_status(struct paxos_cluster *c, uint32_t node, struct paxos_status *out)
 {
-	paxos_status(c->nodes[node].core, mono(c, &c->nodes[node]), out);
+	paxos_status(c->nodes[node].core, cluster__mono(c, &c->nodes[node]), out);
 }
 
 struct paxos *cluster_core(struct paxos_cluster *c, uint32_t node)
@@ -925,140 +605,4 @@ uint64_t cluster_sent(const struct paxos_cluster *c, enum paxos_message_type typ
 uint64_t cluster_snapshots(const struct paxos_cluster *c)
 {
 	return c->snapshots;
-}
-
-void cluster_dump(struct paxos_cluster *c)
-{
-	static const char *const roles[] = {"follower", "candidate", "leader"};
-
-	fprintf(stderr, "seed %llu, at %.6f s, chosen %llu\n", (unsigned long long)c->cfg.seed,
-		(double)c->now / 1e9, (unsigned long long)c->chosen_last);
-	for (uint32_t i = 0; i < c->cfg.nodes; i++) {
-		const struct node *n = &c->nodes[i];
-		struct paxos_status s;
-
-		if (!n->core) {
-			fprintf(stderr, "  node %u: down\n", i);
-			continue;
-		}
-		cluster_status(c, i, &s);
-		fprintf(stderr,
-			"  node %u: %s%s of %u, ballot %llu.%u, log %llu applied %llu commit %llu last "
-			"%llu; given %llu durable %llu, disk %zu of %zu%s\n",
-			i, roles[s.role], s.serving ? " (serving)" : "", s.leader - 1,
-			(unsigned long long)PAXOS_BALLOT_ROUND(s.ballot),
-			PAXOS_BALLOT_NODE(s.ballot) - 1, (unsigned long long)s.log_start,
-			(unsigned long long)s.applied, (unsigned long long)s.commit,
-			(unsigned long long)s.last, (unsigned long long)n->given,
-			(unsigned long long)n->durable, n->disk.synced, n->disk.count,
-			n->fetching ? ", fetching" : "");
-	}
-}
-
-/* ---- faults ---- */
-
-static void tell_links(struct paxos_cluster *c, uint32_t node, bool up)
-{
-	for (uint32_t i = 0; i < c->cfg.nodes; i++) {
-		if (i == node || !c->nodes[i].core)
-			continue;
-		push(c, (struct event){.at = c->now + 100 * NS_PER_US,
-				       .kind = LINK,
-				       .node = i,
-				       .from = node,
-				       .life = c->nodes[i].life,
-				       .arg = up});
-	}
-}
-
-void cluster_crash(struct paxos_cluster *c, uint32_t node)
-{
-	struct node *n = &c->nodes[node];
-
-	if (!n->core)
-		return;
-	paxos_free(n->core);
-	n->core = NULL;
-	n->life++;
-	n->generation++;
-	n->paused_until = 0;
-	disk_crash(c, n);
-	for (size_t k = 0; k < READS; k++) {
-		if (c->reads[k].node == node)
-			c->reads[k].waits = false;
-	}
-	if (!c->faults.no_break)
-		tell_links(c, node, false);
-}
-
-void cluster_restart(struct paxos_cluster *c, uint32_t node)
-{
-	if (c->nodes[node].core)
-		return;
-	boot(c, node, c->nodes[node].disk.count == 0 && c->nodes[node].durable == 0);
-	for (uint32_t i = 0; i < c->cfg.nodes; i++) {
-		if (i != node && c->nodes[i].core)
-			cluster_link(c, node, i, true);
-	}
-	tell_links(c, node, true);
-}
-
-void cluster_pause(struct paxos_cluster *c, uint32_t node, uint64_t ns)
-{
-	c->nodes[node].paused_until = c->now + ns;
-}
-
-void cluster_cut(struct paxos_cluster *c, uint32_t from, uint32_t to, bool cut)
-{
-	c->cut[from][to] = cut;
-}
-
-void cluster_split(struct paxos_cluster *c, uint32_t mask)
-{
-	for (uint32_t i = 0; i < c->cfg.nodes; i++) {
-		for (uint32_t k = 0; k < c->cfg.nodes; k++)
-			c->cut[i][k] = (mask >> i & 1) != (mask >> k & 1);
-	}
-}
-
-void cluster_heal(struct paxos_cluster *c)
-{
-	memset(c->cut, 0, sizeof(c->cut));
-}
-
-void cluster_disk(struct paxos_cluster *c, uint32_t node, struct cluster_range sync)
-{
-	c->nodes[node].disk.delay = sync;
-}
-
-void cluster_apply(struct paxos_cluster *c, uint32_t node, struct cluster_range apply)
-{
-	c->nodes[node].apply_delay = apply;
-}
-
-void cluster_flush(struct paxos_cluster *c, uint32_t node)
-{
-	struct node *n = &c->nodes[node];
-
-	if (n->durable == n->applied)
-		return;
-	n->durable = n->applied;
-	must_step(c, node, (struct paxos_event){.kind = PAXOS_EV_DURABLE, .slot = n->durable});
-}
-
-void cluster_hand_over(struct paxos_cluster *c, uint32_t node)
-{
-	must_step(c, node, (struct paxos_event){.kind = PAXOS_EV_HAND_OVER});
-}
-
-void cluster_link(struct paxos_cluster *c, uint32_t node, uint32_t peer, bool up)
-{
-	must_step(c, node, (struct paxos_event){.kind = up ? PAXOS_EV_PEER_UP : PAXOS_EV_PEER_DOWN,
-						.node = peer + 1});
-}
-
-void cluster_inject(struct paxos_cluster *c, const struct paxos_message *m)
-{
-	must_step(c, index_of(m->to),
-		  (struct paxos_event){.kind = PAXOS_EV_MESSAGE, .message = m});
 }

@@ -100,6 +100,7 @@ CALL(empty_big, set_size(m, w->big, 0))
 CALL(append_g, put(m, w->g, FS_O_APPEND, 0, "+more"))
 CALL(write_g, put(m, w->g, 0, 3, "WRITTEN"))
 CALL(write_big, put(m, w->big, 0, 2 * STRIPE_SIZE + 7, "FAR"))
+CALL(write_in_hole, put(m, w->big, 0, STRIPE_SIZE + 7, "HOLE"))
 CALL(write_d, put(m, w->d, 0, 1, "D"))
 CALL(chmod_a, chmod_to(m, w->a, 0711))
 CALL(chmod_d, chmod_to(m, w->d, 0711))
@@ -197,6 +198,7 @@ static const struct call {
 	{"append_g", append_g, false},
 	{"write_g", write_g, false},
 	{"write_big", write_big, false},
+	{"write_in_hole", write_in_hole, false},
 	{"write_d", write_d, false},
 	{"chmod_a", chmod_a, false},
 	{"chmod_d", chmod_d, false},
@@ -258,7 +260,7 @@ static void prepare(void *arg)
 
 static void dump_file(struct fsx_mount *m, const struct fs_attr *a, struct buf *out)
 {
-	static const uint64_t at[] = {0, 4 * MIB, 2 * STRIPE_SIZE, 130ull * MIB};
+	static const uint64_t at[] = {0, 4 * MIB, STRIPE_SIZE, 2 * STRIPE_SIZE, 130ull * MIB};
 	struct fs_file *f = fsc_open(m, a->ino, FS_O_READ);
 	struct buf b = BUF_INIT;
 	char line[64];

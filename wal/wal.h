@@ -62,7 +62,8 @@ int wal_open(const struct wal_config *cfg, wal_replay_fn *replay, void *replay_c
 void wal_close(struct wal *w); /* waits for the writer; takes NULL */
 
 /* Adds a record to the open batch; the payload is copied. Returns the number of the batch that it
- * will be in (1, 2, ... strictly growing). Never fails (reserve space with wal_has_room). */
+ * will be in (1, 2, ... strictly growing). Never fails (reserve space with wal_has_room). A record
+ * lies within one segment: a payload may have segment_size less 32 KiB, checked. */
 uint64_t wal_append(struct wal *w, const struct wal_record *r);
 
 /* Hands the open batch to the writer if the writer is idle or not; empty batches are nothing. When

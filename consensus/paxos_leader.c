@@ -10,6 +10,8 @@
 
 static void peer_begin(struct paxos *p, struct paxos_peer *q)
 {
+	CHECK(q->node != p->cfg.self);
+	CHECK(p->commit < p->window.last);
 	/* A guess: what a voter knew to be chosen. The first answer corrects it. */
 	q->next = q->promised ? u64_min(q->chosen, p->commit) + 1 : p->commit + 1;
 	q->want = q->next;
@@ -64,6 +66,7 @@ static bool window_full(const struct paxos *p, uint64_t size)
 	const struct paxos_window *w = &p->window;
 
 	CHECK(w->last >= p->commit);
+	CHECK(w->open_bytes <= w->backlog_bytes);
 	if (w->last == p->commit)
 		return paxos__backlog_full(p);
 	return w->last - p->commit >= PAXOS_WINDOW_SLOTS_MAX ||
@@ -123,6 +126,7 @@ static void choose(struct paxos *p)
 	chosen = paxos__nth_largest(v, n, p->quorum);
 	if (chosen <= p->commit)
 		return;
+	CHECK(chosen <= p->window.last);
 	CHECK(paxos__slot(p, chosen)->entry->ballot == p->ballot);
 	paxos__set_commit(p, chosen);
 }
@@ -148,11 +152,13 @@ static struct paxos_message *send_accept(struct paxos *p, struct paxos_peer *q, 
 void paxos__heartbeat(struct paxos *p, struct paxos_peer *q)
 {
 	CHECK(q->next >= 1);
+	CHECK(q->next <= p->window.last + 1);
 	send_accept(p, q, q->next);
 }
 
 void paxos__heartbeat_all(struct paxos *p)
 {
+	CHECK(p->state == PAXOS_ST_LEADING);
 	PAXOS_FOR_EACH_PEER(p, q)
 		paxos__heartbeat(p, q);
 }
@@ -178,6 +184,7 @@ static bool page_room(struct paxos_peer *q)
 		q->page_end[0] = q->page_end[1];
 		q->page_end[1] = 0;
 	}
+	CHECK(q->page_end[1] == 0 || q->page_end[0] < q->page_end[1]);
 	return q->page_end[1] == 0;
 }
 
@@ -198,6 +205,7 @@ static void note_sent(struct paxos *p, struct paxos_peer *q, uint64_t last)
  * lease. */
 static int stream_chosen(struct paxos *p, struct paxos_peer *q)
 {
+	CHECK(p->commit <= p->window.last);
 	while (q->next <= p->commit && page_room(q)) {
 		uint64_t last;
 		int err = paxos__learn_page(p, q, q->next, &last);
@@ -208,6 +216,7 @@ static int stream_chosen(struct paxos *p, struct paxos_peer *q)
 			q->pause_ns = u64_add(p->now_ns, p->cfg.timing.retransmit);
 			return 0;
 		}
+		CHECK(last <= p->commit);
 		q->page_end[q->page_end[0] == 0 ? 0 : 1] = last;
 		note_sent(p, q, last);
 	}
@@ -228,6 +237,7 @@ static void stream_open(struct paxos *p, struct paxos_peer *q)
 			paxos__send_entry(p, e);
 			bytes += paxos__entry_size(e);
 		}
+		CHECK(m->count > 0);
 		note_sent(p, q, slot - 1);
 	}
 }
@@ -235,6 +245,7 @@ static void stream_open(struct paxos *p, struct paxos_peer *q)
 /* A follower that takes nothing is sent heartbeats only, until it answers one. */
 static bool takes_entries(const struct paxos *p, const struct paxos_peer *q)
 {
+	CHECK(q->progress_ns <= p->now_ns);
 	if (p->now_ns < q->pause_ns)
 		return false;
 	return q->want >= q->next || p->now_ns - q->progress_ns < p->cfg.timing.stall;
@@ -263,6 +274,7 @@ int paxos__leader_settle(struct paxos *p)
 		return 0;
 	CHECK(p->ballot == p->promised);
 	choose(p);
+	CHECK(p->match == p->window.last);
 	if (!p->serving && p->commit >= p->reign_slot && p->applied >= p->reign_slot)
 		p->serving = true;
 	PAXOS_FOR_EACH_PEER(p, q) {
@@ -316,9 +328,11 @@ static void give_away(struct paxos *p)
 {
 	uint64_t wait = 2 * p->cfg.timing.suspect_max;
 
+	CHECK(p->cfg.member_count > 1);
 	paxos__hand_over(p);
 	if (p->state == PAXOS_ST_LEADING)
 		paxos__step_down(p);
+	CHECK(p->state == PAXOS_ST_FOLLOWER);
 	p->stand_back_ns = u64_max(p->stand_back_ns, u64_add(p->now_ns, wait));
 }
 
@@ -330,6 +344,7 @@ static uint64_t tell_ns(const struct paxos *p, const struct paxos_peer *q)
 	const struct paxos_window *w = &p->window;
 	uint64_t slot = q->told + 1;
 
+	CHECK(q->told <= p->commit);
 	if (q->told >= p->commit)
 		return UINT64_MAX;
 	if (!paxos__in_window(p, slot))
@@ -342,6 +357,7 @@ static uint64_t beat_ns(const struct paxos *p, const struct paxos_peer *q)
 	uint64_t span = p->cfg.timing.heartbeat;
 	uint64_t at;
 
+	CHECK(q->sent_ns <= p->now_ns);
 	if (p->reads.count > 0) /* it waits for the echo of a round */
 		span = u64_min(span, p->cfg.timing.retransmit);
 	at = u64_min(u64_add(q->sent_ns, span), tell_ns(p, q));
@@ -354,7 +370,9 @@ static void beat(struct paxos *p, struct paxos_peer *q)
 {
 	uint64_t wait = p->cfg.timing.retransmit << (q->probes < 5 ? q->probes : 5);
 
+	CHECK(q->want <= q->next);
 	paxos__heartbeat(p, q);
+	CHECK(q->told == p->commit);
 	if (q->want < q->next && p->now_ns >= q->probe_ns) {
 		q->probes++;
 		q->probe_ns = u64_add(p->now_ns, u64_max(1, wait));
@@ -388,6 +406,7 @@ uint64_t paxos__leader_deadline(const struct paxos *p)
 	if (p->state != PAXOS_ST_LEADING || p->cfg.member_count == 1)
 		return UINT64_MAX;
 	CHECK(p->quorum > 1);
+	CHECK(majority_heard_ns(p) <= p->now_ns);
 	at = u64_add(majority_heard_ns(p), p->cfg.timing.suspect_max);
 	PAXOS_FOR_EACH_PEER_CONST(p, q) {
 		at = u64_min(at, beat_ns(p, q));

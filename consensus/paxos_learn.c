@@ -19,6 +19,7 @@ int paxos__load_entry(struct paxos *p, uint64_t slot, struct paxos_entry **out)
 	if (err != 0)
 		return err;
 	CHECK(e != NULL);
+	CHECK(e->refs > 0);
 	if (e->slot != slot || e->ballot == 0 || e->ballot > p->promised) {
 		paxos_entry_unref(e);
 		return ERR_CORRUPT;
@@ -56,6 +57,8 @@ int paxos__learn_page(struct paxos *p, struct paxos_peer *q, uint64_t first, uin
 		bytes += paxos__entry_size(e);
 		slot++;
 	}
+	CHECK(m->count == slot - first);
+	CHECK(slot <= p->commit + 1);
 	m->more = slot <= p->commit;
 	*sent = slot - 1;
 	return err == ERR_CORRUPT ? err : 0;
@@ -129,6 +132,7 @@ static void ask(struct paxos *p, uint64_t first)
 	struct paxos_message *m;
 
 	CHECK(first > p->commit);
+	CHECK(p->state == PAXOS_ST_FOLLOWER || p->state == PAXOS_ST_CATCHING_UP);
 	p->learn_source = pick_source(p, first);
 	m = paxos__send(p, PAXOS_LEARN_REQUEST, p->peers[p->learn_source].node);
 	m->first = first;
@@ -142,6 +146,7 @@ static void ask(struct paxos *p, uint64_t first)
 static void wait_for(struct paxos *p, uint64_t first)
 {
 	CHECK(first > p->commit);
+	CHECK(p->state == PAXOS_ST_FOLLOWER);
 	p->learn_first = first;
 	p->learn_ns = u64_add(p->now_ns, p->cfg.timing.retransmit);
 	p->learn_tries = 0;
@@ -155,6 +160,7 @@ void paxos__learn_settle(struct paxos *p)
 	bool pages = p->state == PAXOS_ST_CATCHING_UP;
 
 	CHECK(p->match >= p->commit);
+	CHECK(p->match <= p->window.last);
 	if (!lacks(p)) {
 		paxos__learn_reset(p);
 		return;

@@ -60,7 +60,9 @@ static bool clocks_agree(struct paxos *p, struct paxos_peer *q, const struct pax
 		set_offset(p, q, lo, hi);
 		return true;
 	}
+	CHECK(q->offset_ns <= p->now_ns);
 	drift = drift_in(p, p->now_ns - q->offset_ns);
+	CHECK(drift >= 0);
 	old_lo = i64_max(q->offset_lo - drift, -OFFSET_MAX);
 	old_hi = i64_min(q->offset_hi + drift, OFFSET_MAX);
 	if (lo > old_hi + margin || hi < old_lo - margin) {
@@ -81,7 +83,7 @@ void paxos__lease_ack(struct paxos *p, struct paxos_peer *q, const struct paxos_
 	uint64_t span;
 
 	CHECK(p->state == PAXOS_ST_LEADING);
-	CHECK(m->ballot == p->ballot);
+	CHECK(m->ballot == p->ballot && m->from == q->node);
 	q->ack_ns = p->now_ns;
 	if (t->lease == 0 || m->echo_ns == 0)
 		return;
@@ -95,6 +97,7 @@ void paxos__lease_ack(struct paxos *p, struct paxos_peer *q, const struct paxos_
 		return;
 	q->lease_until_ns = u64_max(q->lease_until_ns,
 				    u64_add(m->echo_ns, span - t->drift_margin));
+	CHECK(q->lease_until_ns <= u64_add(p->now_ns, t->lease));
 }
 
 uint64_t paxos__lease_until(const struct paxos *p)

@@ -130,6 +130,7 @@ void paxos__drop_entry(struct paxos *p, struct paxos_entry *e)
 	struct paxos_out *o = &p->out;
 
 	CHECK(e != NULL);
+	CHECK(e->slot > 0);
 	o->dropped = paxos__grow(o->dropped, o->dropped_count, &o->dropped_cap,
 				 sizeof(*o->dropped));
 	o->dropped[o->dropped_count++] = e;
@@ -140,6 +141,7 @@ void paxos__emit_committed(struct paxos *p)
 	struct paxos_out *o = &p->out;
 
 	CHECK(p->emitted <= p->commit);
+	CHECK(p->emitted >= p->applied);
 	while (p->emitted < p->commit) {
 		o->committed = paxos__grow(o->committed, o->committed_count, &o->committed_cap,
 					   sizeof(*o->committed));

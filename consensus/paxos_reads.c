@@ -9,6 +9,7 @@
 static struct paxos_read *item(const struct paxos_reads *r, size_t i)
 {
 	CHECK(i < r->count);
+	CHECK((r->cap & (r->cap - 1)) == 0);
 	return &r->items[(r->head + i) & (r->cap - 1)];
 }
 
@@ -54,14 +55,15 @@ static void serve(struct paxos *p, uint64_t slot, bool under_lease)
 {
 	struct paxos_read read = pop(&p->reads);
 
-	CHECK(p->serving);
-	CHECK(slot >= p->reign_slot);
+	CHECK(p->state == PAXOS_ST_LEADING && p->serving);
+	CHECK(slot >= p->reign_slot && slot <= p->commit);
 	paxos__emit_read(p, &(struct paxos_read_ready){
 				    .read_id = read.id, .slot = slot, .under_lease = under_lease});
 }
 
 int paxos__read(struct paxos *p, uint64_t id)
 {
+	CHECK(p->state == PAXOS_ST_LEADING || p->reads.count == 0);
 	if (p->reads.count >= PAXOS_READS_MAX)
 		return ERR_BUSY;
 	if (p->state != PAXOS_ST_LEADING) {
@@ -93,6 +95,8 @@ static void start_round(struct paxos *p)
 {
 	bool any = false;
 
+	CHECK(p->serving);
+	CHECK(p->commit >= p->reign_slot);
 	for (size_t i = p->reads.count; i > 0; i--) {
 		struct paxos_read *read = item(&p->reads, i - 1);
 
@@ -110,6 +114,7 @@ static void start_round(struct paxos *p)
 
 static void serve_confirmed(struct paxos *p, uint64_t round)
 {
+	CHECK(round <= p->round);
 	while (p->reads.count > 0) {
 		const struct paxos_read *read = item(&p->reads, 0);
 

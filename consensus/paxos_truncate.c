@@ -8,6 +8,7 @@
 static struct paxos_mark *mark_at(struct paxos *p, uint32_t i)
 {
 	CHECK(i < p->mark_count);
+	CHECK(p->mark_count <= PAXOS_MARKS_MAX);
 	return &p->marks[(p->mark_head + i) % PAXOS_MARKS_MAX];
 }
 
@@ -39,6 +40,7 @@ void paxos__log_grew(struct paxos *p, uint64_t slot, uint64_t bytes)
 	}
 	if (p->mark_count == PAXOS_MARKS_MAX)
 		thin_marks(p);
+	CHECK(p->mark_count < PAXOS_MARKS_MAX);
 	p->mark_count++;
 	*mark_at(p, p->mark_count - 1) = (struct paxos_mark){.slot = slot, .bytes = before};
 }
@@ -90,6 +92,7 @@ static void truncate(struct paxos *p, uint64_t below)
 	p->out.truncate_below = below;
 	paxos__window_cut(p, below);
 	forget_marks(p);
+	CHECK(p->window.first >= below);
 }
 
 void paxos__on_durable(struct paxos *p, uint64_t slot)

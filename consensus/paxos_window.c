@@ -27,6 +27,8 @@ static void ring_grow(struct paxos_window *w)
 	uint64_t cap = w->cap > 0 ? w->cap * 2 : RING_CAP_FIRST;
 	struct paxos_slot *slots = mem_must_alloc(cap * sizeof(*slots));
 
+	CHECK(w->last + 1 - w->first == w->cap);
+	CHECK((cap & (cap - 1)) == 0);
 	for (uint64_t s = w->first; s <= w->last; s++)
 		slots[s & (cap - 1)] = w->slots[s & (w->cap - 1)];
 	mem_free(w->slots);
@@ -71,6 +73,8 @@ static void drop_first(struct paxos *p)
 {
 	struct paxos_slot *s = paxos__slot(p, p->window.first);
 
+	CHECK(s->entry != NULL);
+	CHECK(s->entry->slot == p->window.first);
 	count_entry(p, s->entry, -1);
 	paxos__drop_entry(p, s->entry);
 	s->entry = NULL;
@@ -110,6 +114,7 @@ void paxos__window_recount(struct paxos *p)
 {
 	struct paxos_window *w = &p->window;
 
+	CHECK(w->last + 1 >= w->first);
 	w->bytes = w->open_bytes = w->backlog_bytes = 0;
 	for (uint64_t s = w->first; s <= w->last; s++)
 		count_entry(p, paxos__slot(p, s)->entry, 1);
@@ -131,6 +136,7 @@ void paxos__set_commit(struct paxos *p, uint64_t commit)
 void paxos__set_applied(struct paxos *p, uint64_t applied)
 {
 	CHECK(applied <= p->emitted);
+	CHECK(p->emitted <= p->commit);
 	for (uint64_t s = p->applied + 1; s <= applied; s++)
 		p->window.backlog_bytes -= paxos__entry_size(paxos__slot(p, s)->entry);
 	p->applied = u64_max(p->applied, applied);

@@ -4,6 +4,8 @@
  * elected by a majority whose promises to the one before were over. */
 static void promise_lease(struct paxos *p)
 {
+	CHECK(p->leader == PAXOS_BALLOT_NODE(p->promised));
+	CHECK(p->lease_ballot <= p->promised);
 	if (p->lease_ballot != p->promised)
 		p->lease_promise_ns = 0;
 	p->lease_ballot = p->promised;
@@ -36,6 +38,7 @@ int paxos__recv_accept(struct paxos *p, struct paxos_peer *q, const struct paxos
 	if (m->ballot > p->promised)
 		paxos__raise_promise(p, m->ballot);
 	CHECK(p->promised == m->ballot);
+	CHECK(p->state == PAXOS_ST_FOLLOWER);
 	p->leader = q->node;
 	p->leader_commit = u64_max(p->leader_commit, m->commit);
 	p->ack_echo_ns = u64_max(p->ack_echo_ns, m->send_ns);

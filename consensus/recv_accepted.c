@@ -22,6 +22,8 @@ static void watch_ahead(struct paxos *p, struct paxos_peer *q, const struct paxo
  * it forget that values of older ballots are chosen, and it has to hear that again. */
 static void note_progress(struct paxos *p, struct paxos_peer *q, const struct paxos_message *m)
 {
+	CHECK(m->last <= p->window.last);
+	CHECK(q->want <= q->next);
 	if (m->last > q->acked || m->first > q->want) {
 		q->progress_ns = p->now_ns;
 		q->probes = 0;

@@ -48,6 +48,7 @@ static void learn_entry(struct paxos *p, struct paxos_entry *e)
 		paxos__log_grew(p, e->slot, paxos__entry_size(e));
 		p->synced = u64_min(p->synced, e->slot - 1);
 	}
+	CHECK(paxos__in_window(p, e->slot));
 	p->match = u64_max(p->match, e->slot);
 	paxos__set_commit(p, e->slot);
 	paxos__advance_match(p);

@@ -224,10 +224,10 @@ static void send_out(struct txf_group *g, const struct tsm_output *o)
 
 static void reply_out(struct txf *f, const struct tsm_output *o)
 {
-	struct txf_call *call = txf__call_of(f, o->client, o->sequence);
+	struct txf_call *call = NULL;
 
 	check_answer(f, o);
-	if (call)
+	while ((call = txf__call_next(f, call, o->client, o->sequence)) != NULL)
 		transmit(f, EV_REPLY, 0, call->id, o->bytes);
 }
 

@@ -195,7 +195,8 @@ int txf_send(struct txf_client *c, const struct txn_mini *m, const struct txf_op
 /* Sends @command under a sequence of the client; its reply is awaited as that of any other. */
 struct txf_call *txf_send_raw(struct txf_client *c, uint32_t group, uint64_t sequence,
 			      struct slice command);
-int txf_await(struct txf_call *call, const struct txn_mini *m, struct txn_result *r); /* r->status */
+/* r->status; both NULL: the status alone. */
+int txf_await(struct txf_call *call, const struct txn_mini *m, struct txn_result *r);
 void txf_drop_call(struct txf_call *call); /* forgets it; takes NULL */
 
 /* As struct txn_executor's exec, which c->executor has too (with locks). */
@@ -209,7 +210,8 @@ int txf_get(struct txf_client *c, struct slice key, struct buf *value, uint64_t 
 
 void txf__call_answered(struct txf *f, uint64_t id, struct slice reply);
 void txf__call_retry(struct txf *f, uint64_t id);
-struct txf_call *txf__call_of(struct txf *f, uint64_t client, uint64_t sequence);
+struct txf_call *txf__call_next(struct txf *f, const struct txf_call *last, uint64_t client,
+				uint64_t sequence);
 /* Sends the call's command to its group's leader, and arms the next attempt. */
 void txf__call_send(struct txf_call *call);
 

@@ -48,12 +48,15 @@ int txf_route(void *ctx, struct slice key, struct slice to, uint32_t *group)
 
 /* ---- calls ---- */
 
-struct txf_call *txf__call_of(struct txf *f, uint64_t client, uint64_t sequence)
+/* The next call behind @last (NULL: the first) that waits for this reply: a request and its CANCEL
+ * have the same id. */
+struct txf_call *txf__call_next(struct txf *f, const struct txf_call *last, uint64_t client,
+				uint64_t sequence)
 {
-	struct txf_call *c, *next;
+	struct txf_call *c = last ? last->hh.next : f->calls;
 
-	HASH_ITER(hh, f->calls, c, next)
-		if (!c->read && c->client == client && c->sequence == sequence)
+	for (; c; c = c->hh.next)
+		if (!c->read && !c->done && c->client == client && c->sequence == sequence)
 			return c;
 	return NULL;
 }
@@ -129,12 +132,16 @@ void txf__call_retry(struct txf *f, uint64_t id)
 
 static void call_wait(struct txf_call *call)
 {
+	uint64_t limit = call->f->now_ns + call->f->cfg.limit_ns;
+
 	call->waiter = fiber_self();
 	while (!call->done && call->waiter)
 		fiber_park();
-	while (!call->done && txf_step(call->f))
+	while (!call->done && call->f->now_ns < limit && txf_step(call->f))
 		;
-	CHECK_TRUE(call->done);
+	if (!call->done)
+		CHECK_FAIL("seed %llu: a call without an answer",
+			   (unsigned long long)call->f->cfg.seed);
 }
 
 /* ---- requests ---- */
@@ -229,6 +236,11 @@ int txf_await(struct txf_call *call, const struct txn_mini *m, struct txn_result
 	int err;
 
 	call_wait(call);
+	if (!m) {
+		err = call->done ? status_of(buf_slice(&call->reply)) : ERR_TIMEOUT;
+		txf_drop_call(call);
+		return err;
+	}
 	txn_result_prepare(r, m);
 	err = txn_result_merge(r, buf_slice(&call->reply));
 	CHECK_OK(err);

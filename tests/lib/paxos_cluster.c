@@ -203,7 +203,10 @@ static int step(struct paxos_cluster *c, uint32_t i, struct paxos_event *ev, uin
 
 	ev->now_ns = cluster__mono(c, n);
 	ev->wall_ns = WALL_START + c->now;
+	if (cluster_random(c, 1000000) < c->faults.nomem_ppm)
+		mem_fail_nth(1 + cluster_random(c, 4));
 	err = paxos_step(n->core, ev, &up);
+	mem_fail_nth(0);
 	if (err)
 		return err;
 	paxos_audit(n->core, &n->audit);

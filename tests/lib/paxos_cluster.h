@@ -1,6 +1,6 @@
-/* A cluster of consensus cores in one process, for tests: virtual time, a network that loses, doubles,
- * delays, reorders and cuts, disks with late syncs that lose what was not synced, clocks that drift.
- * Everything follows from the seed.
+/* A cluster of consensus cores in one process, for tests: virtual time, a network that loses,
+ * doubles, delays, reorders and cuts, disks with late syncs that lose what was not synced, clocks
+ * that drift. Everything follows from the seed.
  *
  * Checked all the time, apart from what the core checks of itself (paxos_audit after each step):
  *  - all replicas are given the same value for a slot, each slot once and in order;
@@ -31,6 +31,7 @@ struct cluster_range { /* uniform in [min, max] */
 
 struct cluster_faults { /* may be changed at any time */
 	uint32_t loss_ppm, double_ppm;
+	uint32_t nomem_ppm; /* of steps: memory runs out in the middle */
 	struct cluster_range delay;
 	bool fifo;     /* messages of one link stay in order */
 	bool no_break; /* a crash is noticed by silence only */

@@ -1,7 +1,7 @@
-/* Random faults against a cluster of cores. Each seed is one history: nodes crash and come back, links
- * are cut one way or both, disks and engines get slow, processes stand still, leadership is handed over,
- * all while values are proposed and reads asked. The cluster checks safety all the time; when the
- * faults end, everything must get on again.
+/* Random faults against a cluster of cores. Each seed is one history: nodes crash and come back,
+ * links are cut one way or both, disks and engines get slow, memory runs out, processes stand
+ * still, leadership is handed over, all while values are proposed and reads asked. The cluster
+ * checks safety all the time; when the faults end, everything must get on again.
  *
  * SEED=n runs one history, SEEDS=n so many fresh ones, FROM=n those from there on. */
 #include <signal.h>
@@ -50,10 +50,11 @@ static void change_network(struct paxos_cluster *c)
 
 	f->loss_ppm = cluster_random(c, 2) ? 0 : (uint32_t)cluster_random(c, 200000);
 	f->double_ppm = cluster_random(c, 2) ? 0 : (uint32_t)cluster_random(c, 100000);
+	f->nomem_ppm = cluster_random(c, 4) ? 0 : (uint32_t)cluster_random(c, 300000);
 	f->fifo = cluster_random(c, 2);
 	f->no_break = cluster_random(c, 2);
-	f->delay.max = f->delay.min + (cluster_random(c, 3) ? 200 * NS_PER_US
-							     : cluster_random(c, 40 * NS_PER_MS));
+	f->delay.max = f->delay.min +
+		       (cluster_random(c, 3) ? 200 * NS_PER_US : cluster_random(c, 40 * NS_PER_MS));
 }
 
 static void crash_or_restart(struct paxos_cluster *c, uint32_t node)
@@ -119,11 +120,11 @@ static void one_fault(struct paxos_cluster *c, uint32_t nodes)
 	}
 }
 
-/* Clients ask anybody: only a leader takes it. */
-static void one_request(struct paxos_cluster *c, uint32_t nodes)
+/* Clients ask anybody: only a leader takes it. One value in @large is large. */
+static void one_request(struct paxos_cluster *c, uint32_t nodes, uint64_t large)
 {
 	uint32_t i = (uint32_t)cluster_random(c, nodes);
-	size_t len = cluster_random(c, 50) ? cluster_random(c, 300) : cluster_random(c, 300000);
+	size_t len = cluster_random(c, large) ? cluster_random(c, 300) : cluster_random(c, 300000);
 	int err;
 
 	if (!cluster_up(c, i))
@@ -132,7 +133,7 @@ static void one_request(struct paxos_cluster *c, uint32_t nodes)
 		err = cluster_propose(c, i, len, NULL);
 	else
 		err = cluster_read(c, i);
-	CHECK_TRUE(err == 0 || err == ERR_NOT_LEADER || err == ERR_BUSY);
+	CHECK_TRUE(err == 0 || err == ERR_NOT_LEADER || err == ERR_BUSY || err == ERR_NOMEM);
 }
 
 static void calm_down(struct paxos_cluster *c, uint32_t nodes)
@@ -141,7 +142,7 @@ static void calm_down(struct paxos_cluster *c, uint32_t nodes)
 	struct cluster_faults *f = cluster_faults(c);
 
 	cluster_heal(c);
-	f->loss_ppm = f->double_ppm = 0;
+	f->loss_ppm = f->double_ppm = f->nomem_ppm = 0;
 	f->fifo = true;
 	f->delay = (struct cluster_range){20 * NS_PER_US, 200 * NS_PER_US};
 	for (uint32_t i = 0; i < nodes; i++) {
@@ -206,7 +207,7 @@ static void history(uint64_t seed)
 	fault_at = cluster_random(c, NS_PER_S);
 	while (cluster_now(c) < 6 * NS_PER_S && check_failures() == failures) {
 		cluster_run(c, cluster_random(c, pace));
-		one_request(c, cfg.nodes);
+		one_request(c, cfg.nodes, seed % 6 ? 50 : 4);
 		if (cluster_now(c) >= fault_at) {
 			one_fault(c, cfg.nodes);
 			fault_at = cluster_now(c) + cluster_random(c, calm);

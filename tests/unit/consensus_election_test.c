@@ -242,8 +242,8 @@ static void cut_off_leader_gives_up(void)
 	CHECK_U64_EQ(cluster_leader(c), 1);
 }
 
-/* "A leader steps down, and stands back in the next election, when no majority has acknowledged for an
- * election timeout (one-way loss)" */
+/* "A leader steps down, and stands back in the next election, when no majority has acknowledged for
+ * an election timeout (one-way loss)" */
 static void leader_that_nobody_reaches_stands_back(void)
 {
 	cluster_cut(c, 1, 0, true);
@@ -446,7 +446,7 @@ static void nonsense_is_dropped_and_counted(void)
 	CHECK_U64_EQ(cluster_leader(c), 0);
 }
 
-#define T(fn) CHECK_TEST_WITH(start_three, teardown, fn)
+#define T(fn)	CHECK_TEST_WITH(start_three, teardown, fn)
 #define OWN(fn) CHECK_TEST_WITH(NULL, teardown, fn)
 
 static const struct check_test tests[] = {

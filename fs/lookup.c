@@ -18,13 +18,17 @@ static bool named_here(const struct fs_inode *rec, const struct fs_name *n)
 }
 
 /* A directory that was found under this name before: one request instead of two. Equal hashes of
- * two names are out of the question unless tests have shortened them. */
-static bool lookup_known_dir(struct fs *fs, struct fs_name *n, struct fs_inode *rec)
+ * two names are out of the question unless tests have shortened them. ERR_STALE: not so. */
+static int lookup_known_dir(struct fs *fs, struct fs_name *n, struct fs_inode *rec)
 {
+	int err;
+
 	if (fs->hash_mask != UINT64_MAX || !fs__name_hint(fs, n) || n->entry.type != FS_T_DIR)
-		return false;
-	return fs__inode_get(fs, n->entry.ino, rec) == 0 && rec->type == FS_T_DIR &&
-	       named_here(rec, n);
+		return ERR_STALE;
+	err = fs__inode_get(fs, n->entry.ino, rec);
+	if (err)
+		return err;
+	return rec->type == FS_T_DIR && named_here(rec, n) ? 0 : ERR_STALE;
 }
 
 /* The inode lies in another group: a second request. When it is gone, or a directory that has moved,
@@ -76,20 +80,15 @@ int fs_lookup(struct fs *fs, fs_ino parent, struct slice name, struct fs_attr *a
 	err = fs__name_init(fs, parent, name, &n);
 	if (err)
 		return err;
-	if (lookup_known_dir(fs, &n, &rec)) {
-		fs__attr(fs, n.entry.ino, &rec, a);
-		return 0;
-	}
-	if (fiber_interrupted())
-		return ERR_INTERRUPTED;
+	err = lookup_known_dir(fs, &n, &rec);
 	fs__op_begin(&op, fs);
-	for (;;) {
+	while (err == ERR_STALE || err == ERR_ABORTED) {
 		err = lookup_once(&op, &n, &rec, &dangling);
 		if (err != ERR_ABORTED)
 			break;
 		err = fs__op_conflict(&op);
-		if (err)
-			break;
+		if (!err)
+			err = ERR_ABORTED;
 	}
 	fs__op_end(&op);
 	if (!err)

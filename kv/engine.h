@@ -87,10 +87,10 @@ int engine_snapshot_next(struct engine_snapshot *s, size_t chunk_max, struct buf
 void engine_snapshot_free(struct engine_snapshot *s); /* takes NULL */
 
 /* Installing: begin wipes nothing visible; chunks go to a staging prefix; finish replaces the
- * group's whole state atomically and durably (flushed) and sets the applied slot. A half-received
- * one is never visible and is removed at the next begin or open. ERR_CORRUPT for a bad chunk: nothing
- * of it was taken, the right one may follow. Finishing an incomplete stream is ERR_CORRUPT; another
- * slot than the stream's, or one behind the applied one, ERR_INVAL. */
+ * group's whole state atomically and durably (flushed) and sets the applied slot. A
+ * half-received one is never visible and is removed at the next begin or open. ERR_CORRUPT for a
+ * bad chunk: nothing of it was taken, the right one may follow. Finishing an incomplete stream
+ * is ERR_CORRUPT; another slot than the stream's, or one behind the applied one, ERR_INVAL. */
 int engine_install_begin(struct engine_group *g);
 int engine_install_chunk(struct engine_group *g, struct slice chunk);
 int engine_install_finish(struct engine_group *g, uint64_t applied_slot);

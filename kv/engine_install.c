@@ -1,5 +1,5 @@
-/* The snapshot stream, checked and installed. A chunk is checked as a whole before anything of it is
- * taken, so that a damaged one can be replaced by the right one. */
+/* The snapshot stream, checked and installed. A chunk is checked as a whole before anything of
+ * it is taken, so that a damaged one can be replaced by the right one. */
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/crc32c.h"

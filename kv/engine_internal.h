@@ -18,7 +18,7 @@
 #include "kv/engine.h"
 #include "kv/engine_layer.h"
 
-#define ENGINE_KEY_SIZE_MAX 1024u /* bytes, without the group's prefix: keys of KEY_SIZE_MAX and ids */
+#define ENGINE_KEY_SIZE_MAX 1024u /* bytes, without the group's prefix */
 #define ENGINE_SOURCES_MAX  2u	  /* of a scan: the batch and the committed state */
 
 /* ---- scans ---- */
@@ -75,7 +75,8 @@ struct engine_view {
 
 struct engine_ops {
 	void (*close)(struct engine *e);			      /* frees @e and its groups */
-	struct engine_group *(*group_new)(struct engine *e, uint32_t id); /* of a group without state */
+	/* Of a group without state. */
+	struct engine_group *(*group_new)(struct engine *e, uint32_t id);
 	/* The committed state, beneath the batch. */
 	int (*get)(struct engine_group *g, struct engine_pos pos, struct buf *out);
 	unsigned (*sources)(struct engine_group *g, struct engine_pos from, struct engine_pos to,
@@ -85,14 +86,16 @@ struct engine_ops {
 	int (*flush)(struct engine *e);
 	int (*view_new)(struct engine_group *g, struct engine_view **out);
 	void (*view_free)(struct engine_view *v);
-	/* A second state of the group, beside the live one: begin empties it, put adds in order, write
-	 * may be used to bound memory, finish swaps it in, durably, and sets applied and durable. */
+	/* A second state of the group, beside the live one: begin empties it, put adds in order,
+	 * write may be used to bound memory, finish swaps it in, durably, and sets applied and
+	 * durable. */
 	int (*install_begin)(struct engine_group *g);
 	void (*install_put)(struct engine_group *g, struct engine_pos pos, struct slice value);
 	void (*install_write)(struct engine_group *g);
 	int (*install_finish)(struct engine_group *g, uint64_t applied);
 	/* Stored bytes of [from, to), for extrapolation; 0 when unknown. */
-	uint64_t (*stored_bytes)(struct engine_group *g, struct engine_pos from, struct engine_pos to);
+	uint64_t (*stored_bytes)(struct engine_group *g, struct engine_pos from,
+				 struct engine_pos to);
 	void (*stats)(struct engine *e, struct engine_stats *out);
 };
 
@@ -126,7 +129,7 @@ void engine__record_header(uint8_t out[8], struct engine_pos pos, size_t value_l
 #define CHUNK_MAGIC	    0x31435850u /* "PXC1" */
 #define CHUNK_HEADER_SIZE   24u		/* magic, crc, index, kind: u32; applied u64 */
 #define CHUNK_CRC_AT	    4u		/* the CRC is that of all behind it */
-#define CHUNK_RECORD_HEADER 8u		/* table u8, reserved u8, key length u16, value length u32 */
+#define CHUNK_RECORD_HEADER 8u		/* table u8, 0 u8, key length u16, value length u32 */
 #define CHUNK_TOTALS_SIZE   20u		/* records u64, bytes u64, digest u32 */
 
 enum chunk_kind { CHUNK_RECORDS = 1, CHUNK_END = 2 };

@@ -62,8 +62,8 @@ struct engine_iter {
 	uint8_t to[ENGINE_KEY_SIZE_MAX]; /* the sources' upper bound points here */
 };
 
-/* The source with the first position; of equal ones the newest. Every other source that stands there
- * too is moved on: its word is old. */
+/* The source with the first position; of equal ones the newest. Every other source that stands
+ * there too is moved on: its word is old. */
 static struct engine_source *pick(struct engine_iter *it)
 {
 	struct engine_source *best = NULL;

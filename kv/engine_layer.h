@@ -1,6 +1,6 @@
-/* An ordered set of changes in memory: puts and deletes of one group, by table and key. The open batch
- * is one; so is the whole state of a group of the engine in memory. Not synchronised: the owner of a
- * layer that others see has a lock. */
+/* An ordered set of changes in memory: puts and deletes of one group, by table and key. The open
+ * batch is one; so is the whole state of a group of the engine in memory. Not synchronised: the
+ * owner of a layer that others see has a lock. */
 #ifndef PAXFS_KV_ENGINE_LAYER_H
 #define PAXFS_KV_ENGINE_LAYER_H
 
@@ -39,8 +39,8 @@ struct engine_layer {
 	atomic_uint refs;
 	uint64_t bytes; /* of memory, about */
 	size_t count;
-	/* The nodes in the order of their first write, for moving them out without emptying the tree
-	 * one by one. Kept by engine_layer_write only. */
+	/* The nodes in the order of their first write, for moving them out without emptying the
+	 * tree one by one. Kept by engine_layer_write only. */
 	struct engine_node **order;
 	size_t order_cap;
 };
@@ -54,8 +54,8 @@ void engine_layer_write(struct engine_layer *l, struct engine_pos pos, struct sl
 			bool deleted);
 void engine_layer_clear(struct engine_layer *l);
 
-/* Empties @from, which only engine_layer_write has filled: each node goes to @take, in an order that
- * is not the keys' one. */
+/* Empties @from, which only engine_layer_write has filled: each node goes to @take, in an order
+ * that is not the keys' one. */
 void engine_layer_drain(struct engine_layer *from,
 			void (*take)(void *ctx, struct engine_node *node), void *ctx);
 

@@ -8,7 +8,7 @@
 
 struct mem_group {
 	struct engine_group base;
-	pthread_mutex_t lock; /* of `state` and what it is the state of, against view_new and stats */
+	pthread_mutex_t lock; /* of `state` and its slot, against view_new and stats */
 	struct engine_layer *state;
 	struct engine_layer *staged; /* NULL: nothing is being installed */
 };

@@ -1,6 +1,6 @@
-/* The engine on RocksDB. Its WAL is off: the Paxos log is the WAL. A commit is one write batch, with
- * the group's applied slot; a flush takes all column families at once; so what a crash leaves is, of
- * every group, the state of some slot at or behind the last flush. */
+/* The engine on RocksDB. Its WAL is off: the Paxos log is the WAL. A commit is one write batch,
+ * with the group's applied slot; a flush takes all column families at once; so what a crash
+ * leaves is, of every group, the state of some slot at or behind the last flush. */
 #include <rocksdb/c.h>
 
 #include <stdio.h>
@@ -81,8 +81,8 @@ int rocks__error(struct rocks *r, char *text, const char *doing, unsigned family
 	char where[2 * 64 + 1];
 
 	hex(where, sizeof(where), key);
-	logger_write_limited(&limit, 5, LOG_ERROR_, "engine %s: %s of %s, key %s: %s", r->dir, doing,
-			     rocks__family_name(family), key.len ? where : "-", text);
+	logger_write_limited(&limit, 5, LOG_ERROR_, "engine %s: %s of %s, key %s: %s", r->dir,
+			     doing, rocks__family_name(family), key.len ? where : "-", text);
 	rocksdb_free(text);
 	return err;
 }

@@ -20,8 +20,8 @@
 #define ROCKS_TABLE(t)	 (2u + (t))
 #define ROCKS_FAMILIES	 ROCKS_TABLE(TABLE_COUNT)
 
-/* A stored key is group u32 | generation u32 | key, big-endian. Each install makes a new generation;
- * the group's record names the one that lives. */
+/* A stored key is group u32 | generation u32 | key, big-endian. Each install makes a new
+ * generation; the group's record names the one that lives. */
 #define ROCKS_PREFIX	 8u
 #define ROCKS_KEY_MAX	 (ROCKS_PREFIX + ENGINE_KEY_SIZE_MAX)
 #define ROCKS_FIRST_GENERATION 1u
@@ -65,8 +65,8 @@ struct slice rocks__key(uint8_t out[ROCKS_KEY_MAX], uint32_t group, uint32_t gen
 /* The first key behind all that have this prefix; false: there is none. */
 bool rocks__prefix_end(uint8_t prefix[ROCKS_PREFIX]);
 
-/* Our code of what RocksDB says; frees @text. Logs it, with the family and the stored key (of a scan:
- * its upper bound): RocksDB names file and place, mostly, and a code cannot. */
+/* Our code of what RocksDB says; frees @text. Logs it, with the family and the stored key (of a
+ * scan: its upper bound): RocksDB names file and place, mostly, and a code cannot. */
 int rocks__error(struct rocks *r, char *text, const char *doing, unsigned family, struct slice key);
 int rocks__error_code(const char *text);
 
@@ -74,7 +74,8 @@ int rocks__error_code(const char *text);
 int rocks__read(struct rocks *r, const rocksdb_readoptions_t *how, unsigned family,
 		struct slice key, struct buf *out);
 
-/* Applies the writes and empties them. A failure is fatal: the log has the entry, and replays it. */
+/* Applies the writes and empties them. A failure is fatal: the log has the entry, and replays
+ * it. */
 void rocks__write(struct rocks *r, rocksdb_writebatch_t *writes);
 void rocks__write_or_die(struct rocks *r, rocksdb_writebatch_t *writes); /* no reason to flush */
 

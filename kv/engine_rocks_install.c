@@ -30,8 +30,8 @@ static void remove_generation(struct rocks *r, rocksdb_writebatch_t *writes, uin
 		remove_prefix(r, writes, ROCKS_TABLE(t), prefix);
 }
 
-/* Asks for the room of a generation that was removed: without it, that would wait until other changes
- * make RocksDB compact there. Only a suggestion; an error means nothing. */
+/* Asks for the room of a generation that was removed: without it, that would wait until other
+ * changes make RocksDB compact there. Only a suggestion; an error means nothing. */
 static void reclaim(struct rocks *r, uint32_t group, uint32_t generation)
 {
 	uint8_t from[ROCKS_KEY_MAX], to[ROCKS_PREFIX];

@@ -154,8 +154,8 @@ static bool has_suffix(const char *name, const char *suffix)
 	return n >= k && strcmp(name + n - k, suffix) == 0;
 }
 
-/* RocksDB takes a directory without CURRENT for a new one, and would begin with nothing. With tables
- * in it, it is a damaged one. (A creation that a crash broke off has none yet.) */
+/* RocksDB takes a directory without CURRENT for a new one, and would begin with nothing. With
+ * tables in it, it is a damaged one. (A creation that a crash broke off has none yet.) */
 static int check_current(const char *dir, struct msg *m)
 {
 	bool current = false, tables = false;

@@ -1,5 +1,5 @@
-/* kv/engine on disk: damaged and lost files. Whatever happened to them, it is an error, never another
- * state. */
+/* kv/engine on disk: damaged and lost files. Whatever happened to them, it is an error, never
+ * another state. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <rocksdb/c.h>

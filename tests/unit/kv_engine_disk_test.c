@@ -1,5 +1,5 @@
-/* kv/engine on disk: what survives a close, a kill, a disk that fails; locks. Children are this program again
- * (exec, since RocksDB has threads): see main(). */
+/* kv/engine on disk: what survives a close, a kill, a disk that fails; locks. Children are this
+ * program again (exec, since RocksDB has threads): see main(). */
 #include <pthread.h>
 #include <rocksdb/c.h>
 #include <sched.h>
@@ -90,7 +90,8 @@ static void a_new_engine_that_was_never_flushed_is_new_again(void)
 	CHECK_U64_EQ(engine_applied(g), 5);
 }
 
-/* RocksDB flushes by itself when its buffers are full. Whatever it took, it is the state of a slot. */
+/* RocksDB flushes by itself when its buffers are full. Whatever it took, it is the state of a
+ * slot. */
 static void what_is_flushed_in_passing_is_a_state_of_some_slot(void)
 {
 	struct engine_group *h = engine_group_open(fx.engine, 2);

@@ -577,7 +577,7 @@ static void failures_are_remembered_too(void)
 	(void)txn_add(&m, a(), n8, 1, true);
 	bytes = request_bytes(100, 0, &m);
 	CHECK_ERR(send(&bytes, 100), ERR_ABSENT_RECORD);
-	buf_reset(&bytes);
+	buf_release(&bytes);
 	txn_mini_reset(&m);
 	store_number(a(), 0);
 	(void)txn_add(&m, a(), n8, 1, true);

@@ -250,6 +250,50 @@ FSC_CASE(the_last_name_taken_by_another_mount)
 	buf_release(&b);
 }
 
+/* ... but may write while the file is being deleted: nothing of that may stay. */
+static struct late_write {
+	struct fs_file *file;
+	unsigned at, seen, done;
+} late;
+
+static void write_late(struct fsx *x, const struct txn_mini *mini)
+{
+	int err;
+
+	(void)x;
+	(void)mini;
+	if (++late.seen != late.at)
+		return;
+	err = fs_write(late.file, 2 * STRIPE_SIZE, slice_str("late"), NULL);
+	if (err)
+		CHECK_ERR(err, ERR_STALE);
+	else
+		late.done++;
+}
+
+FSC_CASE(an_orphan_is_written_while_it_is_reaped)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+
+	late.done = 0;
+	for (unsigned at = 1; at <= 6; at++) {
+		fs_ino f = fsc_file(m, ROOT, "f", "text");
+		struct fs_file *file = fsc_open(m, f, FS_O_READ);
+
+		late.file = fsc_open(n, f, FS_O_WRITE);
+		CHECK_OK(fsc_unlink(m, ROOT, "f"));
+		late.at = at;
+		late.seen = 0;
+		m->x->before = write_late;
+		fs_file_close(file);
+		fsc_idle(m);
+		m->x->before = NULL;
+		fs_file_close(late.file);
+		CHECK_U64_EQ(keys_of_files(m), 0);
+	}
+	CHECK_TRUE(late.done >= 2);
+}
+
 /* ---- open and unlink at the same time, in one mount ---- */
 
 struct race {
@@ -334,6 +378,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(closing_the_mount_reaps),
 	CHECK_TEST(a_dead_mounts_orphan_is_on_record),
 	CHECK_TEST(the_last_name_taken_by_another_mount),
+	CHECK_TEST(an_orphan_is_written_while_it_is_reaped),
 	CHECK_TEST(an_open_never_passes_an_unlink),
 };
 CHECK_MAIN(tests)

@@ -306,6 +306,12 @@ static void short_hashes_in(struct fsx_mount *m)
 		CHECK_U64_EQ(times(&l, name), 1);
 	}
 	release(&l);
+	l = (struct listing){.piece = 100000}; /* pages end within runs */
+	CHECK_FALSE(list_piece(m, d, &l));
+	CHECK_U64_EQ(l.total, 2 + fsx_count(m->x, 'D') - 1);
+	CHECK_U64_EQ(HASH_COUNT(l.names), l.total);
+	CHECK_TRUE(l.total > 500);
+	release(&l);
 }
 
 static void short_hashes(void)

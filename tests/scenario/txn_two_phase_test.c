@@ -143,6 +143,97 @@ static void one_stamp_for_all(void)
 	CHECK_TRUE(version[0] > 0 && version[1] > 0);
 }
 
+/* What comes behind a transaction has a later stamp in every group that it wrote to, whatever their
+ * clocks say. */
+static void stamps_follow_what_was_written(void)
+{
+	uint64_t last, stamp[2];
+
+	f.groups[0].skew_ns = 3600 * (int64_t)NS_PER_S;
+	f.groups[1].skew_ns = -3600 * (int64_t)NS_PER_S;
+	set(&key[0], 1);
+	set(&key[1], 1);
+	CHECK_OK(txf_exec(&c, &m, &r));
+	last = r.stamp;
+	txf_settle(&f);
+	txn_mini_reset(&m);
+	set(&second[1], 2); /* in the group whose clock is behind */
+	CHECK_OK(txf_exec(&c, &m, &r));
+	CHECK_TRUE(r.stamp > last);
+	last = r.stamp;
+	txn_mini_reset(&m);
+	set(&key[1], 3);
+	set(&key[2], 3);
+	CHECK_OK(txf_exec(&c, &m, &r));
+	CHECK_TRUE(r.stamp > last);
+	txf_settle(&f);
+	for (uint32_t g = 1; g < 3; g++)
+		CHECK_OK(txn_mem_record(txf_mem(&f, g), txf_slice(&key[g]), NULL, NULL,
+					&stamp[g - 1]));
+	CHECK_U64_EQ(stamp[0], r.stamp);
+	CHECK_U64_EQ(stamp[1], r.stamp);
+}
+
+static void deletions_move_the_clock_too(void)
+{
+	uint64_t last;
+
+	f.groups[0].skew_ns = 3600 * (int64_t)NS_PER_S;
+	set(&key[0], 1);
+	(void)txn_delete(&m, txf_slice(&key[1]));
+	CHECK_OK(txf_exec(&c, &m, &r));
+	last = r.stamp;
+	txf_settle(&f);
+	CHECK_OK(txf_put(&c, txf_slice(&key[1]), slice_str("12345678")));
+	txn_mini_reset(&m);
+	set(&key[1], 1);
+	CHECK_OK(txf_exec(&c, &m, &r));
+	CHECK_TRUE(r.stamp > last);
+	txf_settle(&f);
+}
+
+static bool cut_from_2_to_1(struct txf *x, uint32_t from, uint32_t to, struct slice bytes)
+{
+	(void)x;
+	(void)bytes;
+	return from == 2 && to == 1;
+}
+
+/* ADDs do not wait for each other, so one with an earlier stamp may come later. Versions rise all
+ * the same. */
+static void versions_rise_whatever_the_stamps(void)
+{
+	uint64_t v1, v2, stamp;
+	struct txf_call *call;
+	struct tsm_stats s;
+
+	add(&key[2], 1); /* the coordinator */
+	add(&key[1], 1);
+	CHECK_OK(txf_send(&c, &m, NULL, &call));
+	do {
+		txf_step(&f);
+		txf_stats(&f, 1, &s);
+	} while (s.prepared == 0);
+	f.drop = cut_from_2_to_1; /* the decision does not arrive */
+	CHECK_OK(txf_await(call, &m, &r));
+	stamp = r.stamp;
+
+	f.groups[0].skew_ns = 3600 * (int64_t)NS_PER_S;
+	txn_mini_reset(&m);
+	add(&key[0], 1);
+	add(&key[1], 1);
+	CHECK_OK(txf_exec(&other, &m, &r));
+	CHECK_TRUE(r.stamp > stamp);
+	for (int i = 0; i < 20; i++)
+		txf_step(&f);
+	CHECK_OK(txn_mem_record(txf_mem(&f, 1), txf_slice(&key[1]), NULL, &v1, NULL));
+	CHECK_TRUE(v1 >= r.stamp);
+	txf_settle(&f);
+	CHECK_OK(txn_mem_record(txf_mem(&f, 1), txf_slice(&key[1]), NULL, &v2, NULL));
+	CHECK_TRUE(v2 > v1);
+	CHECK_U64_EQ(value_of(&key[1]), 2);
+}
+
 static void readers_only_are_asked_once(void)
 {
 	c.reads_by_log = true;
@@ -787,6 +878,9 @@ static const struct check_test tests[] = {
 	T(a_condition_at_the_coordinator_aborts_too),
 	T(reads_and_numbers_of_all_parts_come_back),
 	T(one_stamp_for_all),
+	T(stamps_follow_what_was_written),
+	T(deletions_move_the_clock_too),
+	T(versions_rise_whatever_the_stamps),
 	T(readers_only_are_asked_once),
 	T(nothing_is_left_behind),
 	T(a_leader_is_lost_at_each_step),

@@ -18,6 +18,7 @@ struct world {
 	unsigned steps;
 	uint64_t done[16], failed[16]; /* by operation */
 	bool timeouts;		       /* are an answer */
+	bool splits;		       /* shards are split meanwhile */
 };
 
 struct actor {
@@ -218,6 +219,24 @@ static void actor_fiber(void *arg)
 	(void)do_close(t);
 }
 
+/* Cuts directories and files in two, so that their keys lie in several groups. */
+static void splitter_fiber(void *arg)
+{
+	struct world *w = arg;
+
+	for (uint32_t i = 0; i < 12; i++) {
+		fs_ino dir = any_dir(w);
+		struct fs_key k;
+
+		CHECK_OK(fiber_sleep(draw(w, 20 * NS_PER_MS)));
+		if (draw(w, 2))
+			fs__key_dentry(&k, dir, draw(w, 1ull << 63), (struct slice){0});
+		else
+			fs__key_head(&k, fs__place(dir), dir + draw(w, 50), FS_KIND_INODE);
+		fsx_split(w->x, fs__key_slice(&k), 5 + i);
+	}
+}
+
 static void dirs_fiber(void *arg)
 {
 	struct world *w = arg;
@@ -250,6 +269,8 @@ static void run_world(uint64_t seed, unsigned fault_percent, bool no_timeouts, u
 		actors[i] = (struct actor){.w = &w, .m = w.mounts[i % MOUNTS]};
 		fsx_start(w.x, actor_fiber, &actors[i]);
 	}
+	if (total->splits)
+		fsx_start(w.x, splitter_fiber, &w);
 	fsx_settle(w.x);
 	w.x->fault_percent = 0;
 	fsx_umount_all(w.x);
@@ -261,9 +282,10 @@ static void run_world(uint64_t seed, unsigned fault_percent, bool no_timeouts, u
 	fsx_free(w.x);
 }
 
-static void run_seeds(uint64_t seeds, unsigned fault_percent, bool no_timeouts, uint64_t mask)
+static void run_seeds(uint64_t seeds, unsigned fault_percent, bool no_timeouts, uint64_t mask,
+		      bool splits)
 {
-	struct world total = {0};
+	struct world total = {.splits = splits};
 	unsigned failures = check_failures();
 
 	for (uint64_t seed = 1; seed <= seeds && check_failures() == failures; seed++) {
@@ -278,22 +300,27 @@ static void run_seeds(uint64_t seeds, unsigned fault_percent, bool no_timeouts, 
 
 static void the_tree_stays_whole(void)
 {
-	run_seeds(80, 0, false, UINT64_MAX);
+	run_seeds(80, 0, false, UINT64_MAX, false);
 }
 
 static void with_equal_hashes(void)
 {
-	run_seeds(30, 0, false, 0);
+	run_seeds(30, 0, false, 0, false);
 }
 
 static void with_aborted_transactions(void)
 {
-	run_seeds(40, 15, true, UINT64_MAX);
+	run_seeds(40, 15, true, UINT64_MAX, false);
 }
 
 static void with_lost_requests_and_replies(void)
 {
-	run_seeds(60, 10, false, UINT64_MAX);
+	run_seeds(60, 10, false, UINT64_MAX, false);
+}
+
+static void while_shards_are_split(void)
+{
+	run_seeds(40, 0, false, UINT64_MAX, true);
 }
 
 static const struct check_test tests[] = {
@@ -301,5 +328,6 @@ static const struct check_test tests[] = {
 	CHECK_TEST(with_equal_hashes),
 	CHECK_TEST(with_aborted_transactions),
 	CHECK_TEST(with_lost_requests_and_replies),
+	CHECK_TEST(while_shards_are_split),
 };
 CHECK_MAIN(tests)

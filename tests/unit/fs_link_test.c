@@ -250,6 +250,19 @@ FSC_CASE(the_last_name_taken_by_another_mount)
 	buf_release(&b);
 }
 
+/* What has no name any more is opened only where it is open already. */
+FSC_CASE(an_orphan_of_another_mount_is_not_opened)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+	fs_ino f = fsc_file(m, ROOT, "f", "text");
+	struct fs_file *file = fsc_open(m, f, FS_O_READ), *none = NULL;
+
+	CHECK_OK(fsc_unlink(m, ROOT, "f"));
+	CHECK_ERR(fs_file_open(n->fs, f, FS_O_READ, &none), ERR_STALE);
+	CHECK_NULL(none);
+	fs_file_close(file);
+}
+
 /* ... but may write while the file is being deleted: nothing of that may stay. */
 static struct late_write {
 	struct fs_file *file;
@@ -378,6 +391,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(closing_the_mount_reaps),
 	CHECK_TEST(a_dead_mounts_orphan_is_on_record),
 	CHECK_TEST(the_last_name_taken_by_another_mount),
+	CHECK_TEST(an_orphan_of_another_mount_is_not_opened),
 	CHECK_TEST(an_orphan_is_written_while_it_is_reaped),
 	CHECK_TEST(an_open_never_passes_an_unlink),
 };

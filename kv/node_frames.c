@@ -20,8 +20,9 @@ void kv__answer(struct kv_node *n, const struct kv_caller *c, int err, uint32_t 
 	parts[0] = buf_slice(&head);
 	parts[1] = body;
 	/* A caller that does not read gets nothing: its deadline passes. */
-	if (buf_ok(&head))
-		(void)net_send(conn->net, c->type, NET_FLAG_REPLY, c->call, parts, 2);
+	if (buf_ok(&head) &&
+	    net_send(conn->net, c->type, NET_FLAG_REPLY, c->call, parts, 2) == ERR_TOO_BIG && !err)
+		kv__answer(n, c, ERR_TOO_BIG, leader, (struct slice){0});
 	buf_release(&head);
 }
 
@@ -47,6 +48,7 @@ static void job_call_done(struct kv_job *job)
 {
 	struct job_call *jc = job->ctx;
 
+	jc->node->job_calls--;
 	kv__answer(jc->node, &jc->caller, job->err, 0,
 		   job->err ? (struct slice){0} : buf_slice(&job->out));
 	mem_free(jc);
@@ -55,9 +57,16 @@ static void job_call_done(struct kv_job *job)
 static void job_call(struct kv_node *n, struct node_group *g, const struct kv_caller *c,
 		     enum kv_job_kind kind)
 {
-	struct job_call *jc = mem_must_alloc(sizeof(*jc));
-	struct kv_job *job = kv_job_new(kind, g->apply);
+	struct job_call *jc;
+	struct kv_job *job;
 
+	if (n->job_calls >= KV_JOB_CALLS_MAX) {
+		answer_err(n, c, ERR_BUSY);
+		return;
+	}
+	n->job_calls++;
+	jc = mem_must_alloc(sizeof(*jc));
+	job = kv_job_new(kind, g->apply);
 	jc->node = n;
 	jc->caller = *c;
 	job->owner = g->replica;
@@ -273,6 +282,7 @@ static void on_close(void *ctx, struct net_conn *net, int err)
 
 	(void)err;
 	HASH_DEL(n->conns, c);
+	n->hello_bytes -= c->hello.len;
 	buf_release(&c->hello);
 	mem_free(c);
 }

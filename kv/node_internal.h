@@ -20,6 +20,9 @@
 #define KV_SNAPSHOT_FETCHES_MAX 2u
 #define KV_STATUS_WAIT_NS	(250 * NS_PER_MS) /* for figures of the apply thread */
 #define KV_STATUS_WAITS_MAX	64u
+#define KV_JOB_CALLS_MAX	64u		      /* KV_DESCRIBE, KV_CHECKSUM under way */
+#define KV_HELLO_SIZE_MAX	(64u * 1024u)	      /* GROUPS_MAX groups' acknowledgements */
+#define KV_HELLO_BYTES_MAX	(8u * 1024u * 1024u) /* of greetings kept before init */
 #define KV_ESTIMATE_NS		(5 * NS_PER_S)	  /* keys and bytes are at most this old */
 #define KV_SLOW_SYNC_NS		(200 * NS_PER_MS) /* worth a log line */
 #define KV_STALL_NS		(500 * NS_PER_MS) /* worth a status note */
@@ -96,6 +99,8 @@ struct kv_node {
 	uint32_t hint[GROUPS_MAX];  /* leaders of groups, from where their messages came */
 	uint32_t round[GROUPS_MAX]; /* else: the member to try next */
 	struct buf scratch;
+	uint32_t job_calls;
+	size_t hello_bytes; /* of greetings kept before init */
 	bool fenced; /* amnesia: every replica refuses */
 	char fence[96];
 	uint32_t refused_node; /* whose greeting was refused last, and logged then */

@@ -337,15 +337,25 @@ static const char *objection(struct kv_node *n, const struct kv_hello *h)
 	return NULL;
 }
 
+/* To be looked at after init. */
+static void keep_hello(struct kv_node *n, struct node_conn *c, struct slice body)
+{
+	n->hello_bytes -= c->hello.len;
+	buf_reset(&c->hello);
+	if (body.len > KV_HELLO_SIZE_MAX || n->hello_bytes + body.len > KV_HELLO_BYTES_MAX ||
+	    buf_set(&c->hello, body) != 0)
+		net_close(c->net);
+	n->hello_bytes += c->hello.len;
+}
+
 void kv__hello(struct kv_node *n, struct node_conn *c, struct slice body)
 {
 	struct kv_hello h;
 	struct node_peer *p;
 	const char *why;
 
-	if (!n->has_layout) { /* looked at after init */
-		if (body.len > FRAME_SIZE_MAX / 16 || buf_set(&c->hello, body) != 0)
-			net_close(c->net);
+	if (!n->has_layout) {
+		keep_hello(n, c, body);
 		return;
 	}
 	if (kv_hello_decode(body, &h) != 0) {
@@ -378,6 +388,7 @@ void kv__hello_pending(struct kv_node *n)
 
 		if (c->hello.len == 0)
 			continue;
+		n->hello_bytes -= c->hello.len;
 		buf_move(&hello, &c->hello);
 		kv__hello(n, c, buf_slice(&hello));
 		buf_release(&hello);

@@ -367,6 +367,10 @@ void kv_replica_done(struct kv_replica *r, struct kv_job *job, const struct kv_t
 
 	if (job->kind == KV_JOB_TICK)
 		r->tick_scheduled = false;
+	if (job->kind == KV_JOB_MESSAGE) {
+		r->message_count--;
+		r->message_bytes -= job->bytes.len;
+	}
 	r->apply_deadline_ns = job->deadline_ns;
 	STAILQ_FOREACH(res, &job->results, link)
 		take_result(r, res, t);
@@ -382,13 +386,16 @@ void kv_replica_txn(struct kv_replica *r, struct slice bytes)
 {
 	struct kv_job *job;
 
-	if (!r->serving || r->refused)
+	if (!r->serving || r->refused || r->message_count >= KV_MESSAGES_MAX ||
+	    r->message_bytes + bytes.len > KV_MESSAGE_BYTES_MAX)
 		return;
 	job = kv_job_new(KV_JOB_MESSAGE, r->apply);
 	if (buf_set(&job->bytes, bytes) != 0) {
 		kv_job_free(job); /* as if lost: it will be sent again */
 		return;
 	}
+	r->message_count++;
+	r->message_bytes += bytes.len;
 	kv__schedule(r, job);
 }
 

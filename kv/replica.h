@@ -23,6 +23,8 @@
 #define KV_APPLY_LAG_MAX      4096u		  /* entries scheduled and not applied */
 #define KV_REPROPOSE_NS	      (1000ull * 1000 * 1000) /* a retry proposes again after so long */
 #define KV_CALLERS_MAX	      4u		  /* that wait for the same request */
+#define KV_MESSAGES_MAX	      16384u		  /* of other groups, given to the apply side */
+#define KV_MESSAGE_BYTES_MAX  (32u * 1024u * 1024u)
 
 _Static_assert(KV_QUEUE_BYTES_MAX >= 2 * ENTRY_SIZE_MAX, "a full entry can gather behind another");
 
@@ -97,7 +99,8 @@ void kv_replica_read(struct kv_replica *r, const struct kv_caller *c, struct sli
 /* CLOSE, FLOOR: answered when applied, without a reply of its own. */
 void kv_replica_admin(struct kv_replica *r, const struct kv_caller *c, struct slice command,
 		      const struct kv_time *t);
-/* A message of another group's state machine; dropped unless this replica leads. */
+/* A message of another group's state machine; dropped unless this replica leads, or when too many wait:
+ * it is sent again. */
 void kv_replica_txn(struct kv_replica *r, struct slice bytes);
 
 /* Answers all waiting calls with @err and drops the queue. */

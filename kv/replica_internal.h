@@ -87,6 +87,7 @@ struct kv_replica {
 	uint64_t scheduled, applied; /* slots */
 	uint64_t apply_deadline_ns;
 	bool tick_scheduled;
+	size_t message_count, message_bytes; /* jobs under way */
 
 	/* what the log held */
 	bool restored_any;

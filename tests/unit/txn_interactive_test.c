@@ -1,267 +1,35 @@
 /* The client half of interactive transactions, over an executor in memory. */
 #include <stdio.h>
 
-#include "base/bytes.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "tests/lib/check.h"
-#include "tests/lib/txn_store_mem.h"
+#include "tests/lib/txn_executor_mem.h"
 #include "txn/mini_codec.h"
-#include "txn/reply_codec.h"
 #include "txn/txn.h"
 
-/* ---- an executor ---- */
-
-struct mem_executor {
-	struct txn_executor x;
-	struct txn_mem *mem;
-	uint64_t stamp;
-	unsigned execs, commits, locks, locked_execs, unlocks;
-	int fail; /* what the next exec returns */
-	struct buf lock_body; /* the part that the last lock was asked for */
-	uint32_t page; /* items of a scan at most */
-	void (*before_commit)(void); /* once */
-};
-
-static struct mem_executor ex;
+static struct txn_mem_executor ex;
 static struct txn_interactive *t;
 static struct buf value;
 
-static int one_group(void *ctx, struct slice key, struct slice to, uint32_t *group)
-{
-	(void)ctx;
-	(void)key;
-	(void)to;
-	*group = 0;
-	return 0;
-}
-
 static uint64_t version_of(struct slice key)
 {
-	uint64_t version = 0;
-
-	(void)txn_mem_record(ex.mem, key, NULL, &version, NULL);
-	return version;
+	return txn_mem_executor_version(&ex, key);
 }
 
-struct range_sum {
-	uint32_t count;
-	uint64_t hash;
-};
-
-static bool sum_item(void *ctx, struct slice key, struct slice stored)
-{
-	struct range_sum *s = ctx;
-
-	s->count++;
-	s->hash = txn_range_hash(s->hash, key, be64_get(stored.p));
-	return true;
-}
-
-static bool holds(const struct txn_cond *c)
-{
-	struct range_sum s = {0};
-	struct txn_store *st = txn_mem_store(ex.mem);
-
-	switch (c->kind) {
-	case TXN_ABSENT:
-		return version_of(c->key) == 0;
-	case TXN_VERSION:
-		return version_of(c->key) == c->number;
-	case TXN_RANGE_SAME:
-		CHECK_OK(st->scan(st, TXN_TABLE_DATA, c->key, c->to, sum_item, &s));
-		return s.count == c->count && s.hash == c->number;
-	default:
-		CHECK_FAIL("condition %d is not for interactive transactions", c->kind);
-		return false;
-	}
-}
-
-static void put_record(struct slice key, struct slice bytes)
-{
-	struct txn_store *st = txn_mem_store(ex.mem);
-	struct buf b = BUF_INIT;
-
-	buf_add_be64(&b, ex.stamp);
-	buf_add_be64(&b, ex.stamp);
-	buf_add_slice(&b, bytes);
-	st->put(st, TXN_TABLE_DATA, key, buf_slice(&b));
-	buf_release(&b);
-}
-
-/* As somebody else does. */
 static void outside_put(const char *key, const char *bytes)
 {
-	ex.stamp++;
-	txn_mem_begin(ex.mem);
-	put_record(slice_str(key), slice_str(bytes));
-	txn_mem_commit(ex.mem);
+	txn_mem_executor_put(&ex, slice_str(key), slice_str(bytes));
 }
 
 static void outside_delete(const char *key)
 {
-	struct txn_store *st = txn_mem_store(ex.mem);
-
-	txn_mem_begin(ex.mem);
-	st->del(st, TXN_TABLE_DATA, slice_str(key));
-	txn_mem_commit(ex.mem);
-}
-
-static void reply_get(struct buf *b, uint32_t i, struct slice key)
-{
-	struct buf bytes = BUF_INIT;
-	struct reply_value v = {0};
-
-	v.status = txn_mem_record(ex.mem, key, &bytes, &v.version, NULL);
-	v.value = buf_slice(&bytes);
-	enc_u64(b, REPLY_GET);
-	enc_u64(b, i);
-	txn__reply_value(b, &v);
-	buf_release(&bytes);
-}
-
-struct scan_reply {
-	struct buf *b;
-	uint32_t left;
-	bool more;
-};
-
-static bool reply_item(void *ctx, struct slice key, struct slice stored)
-{
-	struct scan_reply *s = ctx;
-
-	if (s->left == 0) {
-		s->more = true;
-		return false;
-	}
-	s->left--;
-	enc_u64(s->b, REPLY_ITEM);
-	enc_bytes(s->b, key);
-	enc_u64(s->b, be64_get(stored.p));
-	enc_bytes(s->b, slice_of(stored.p + 16, stored.len - 16));
-	return true;
-}
-
-static void reply_scan(struct buf *b, uint32_t i, const struct txn_read *r)
-{
-	struct txn_store *st = txn_mem_store(ex.mem);
-	struct scan_reply s = {.b = b, .left = r->limit < ex.page ? r->limit : ex.page};
-
-	enc_u64(b, REPLY_SCAN);
-	enc_u64(b, i);
-	CHECK_OK(st->scan(st, TXN_TABLE_DATA, r->key, r->to, reply_item, &s));
-	enc_u64(b, s.more ? REPLY_MORE : REPLY_DONE);
-}
-
-static void write_all(const struct txn_mini *m)
-{
-	struct txn_store *st = txn_mem_store(ex.mem);
-
-	txn_mem_begin(ex.mem);
-	for (uint32_t i = 0; i < m->mut_count; i++) {
-		if (m->muts[i].kind == TXN_PUT)
-			put_record(m->muts[i].key, m->muts[i].value);
-		else
-			st->del(st, TXN_TABLE_DATA, m->muts[i].key);
-	}
-	txn_mem_commit(ex.mem);
-}
-
-static void execute(const struct txn_mini *m, struct buf *reply)
-{
-	struct reply_head h = {0};
-
-	for (uint32_t i = 0; i < m->cond_count && h.status == 0; i++) {
-		if (!holds(&m->conds[i]))
-			h = (struct reply_head){.status = ERR_CONDITION, .failed = i};
-	}
-	if (h.status == 0 && m->mut_count)
-		h.stamp = ++ex.stamp;
-	txn__reply_head(reply, &h);
-	for (uint32_t i = 0; i < m->read_count && h.status == 0; i++) {
-		if (m->reads[i].kind == TXN_GET)
-			reply_get(reply, i, m->reads[i].key);
-		else
-			reply_scan(reply, i, &m->reads[i]);
-	}
-	if (h.status == 0)
-		write_all(m);
-}
-
-static int exec(struct txn_executor *x, const struct txn_mini *m, struct txn_result *r)
-{
-	struct buf reply = BUF_INIT;
-	void (*before)(void) = ex.before_commit;
-	int err = ex.fail;
-
-	CHECK_PTR_EQ(x, &ex.x);
-	CHECK_OK(m->err);
-	mem_fail_nth(0); /* what is behind this has memory */
-	ex.execs++;
-	ex.fail = 0;
-	if (err)
-		return err;
-	if (m->cond_count || m->mut_count) {
-		ex.commits++;
-		ex.before_commit = NULL;
-		if (before)
-			before();
-	}
-	execute(m, &reply);
-	txn_result_prepare(r, m);
-	CHECK_OK(txn_result_merge(r, buf_slice(&reply)));
-	buf_release(&reply);
-	return r->status;
-}
-
-static int lock(struct txn_executor *x, const struct txn_mini *m, struct txn_lock *l)
-{
-	struct txn_part part;
-	uint32_t n = 0;
-	int err = ex.fail;
-
-	CHECK_PTR_EQ(x, &ex.x);
-	ex.fail = 0;
-	ex.locks++;
-	if (err)
-		return err;
-	CHECK_OK(txn_split(m, one_group, NULL, &part, &n));
-	buf_move(&ex.lock_body, &part.body);
-	l->sequence = 1000 + ex.locks;
-	l->home_len = 4;
-	memcpy(l->home, "home", 4);
-	return 0;
-}
-
-static int exec_locked(struct txn_executor *x, const struct txn_mini *m, const struct txn_lock *l,
-		       struct txn_result *r)
-{
-	bool reads_home = false;
-
-	CHECK_U64_EQ(l->sequence, 1000 + ex.locks);
-	ex.locked_execs++;
-	for (uint32_t i = 0; i < m->read_count; i++)
-		reads_home |= slice_eq(m->reads[i].key, slice_str("home"));
-	CHECK_TRUE(reads_home);
-	return exec(x, m, r);
-}
-
-static void unlock(struct txn_executor *x, const struct txn_lock *l)
-{
-	CHECK_PTR_EQ(x, &ex.x);
-	CHECK_U64_EQ(l->sequence, 1000 + ex.locks);
-	ex.unlocks++;
+	txn_mem_executor_delete(&ex, slice_str(key));
 }
 
 static void setup(void)
 {
-	ex = (struct mem_executor){.x = {.exec = exec,
-					 .lock = lock,
-					 .exec_locked = exec_locked,
-					 .unlock = unlock},
-				   .mem = txn_mem_new(),
-				   .stamp = 100,
-				   .page = UINT32_MAX};
+	txn_mem_executor_init(&ex);
 	t = txn_begin(&ex.x);
 }
 
@@ -270,8 +38,7 @@ static void teardown(void)
 	mem_fail_nth(0);
 	txn_rollback(t);
 	t = NULL;
-	txn_mem_free(ex.mem);
-	buf_release(&ex.lock_body);
+	txn_mem_executor_release(&ex);
 	buf_release(&value);
 }
 

@@ -18,13 +18,13 @@
 #include "base/mem.h"
 #include "tests/lib/txn_fixture.h"
 
-#define SEEDS	    400u
-#define FRESH	    20u
+#define SEEDS	    500u
+#define FRESH	    100u
 #define ACCOUNTS    8u
 #define COUNTERS    4u /* changed by ADDs that nobody reads at once */
 #define CLIENTS	    5u
 #define OPS	    8u /* of each client */
-#define RECORDS_MAX (CLIENTS * OPS + 1)
+#define RECORDS_MAX (CLIENTS * OPS + 2) /* and the filling, and a last look */
 #define START_MONEY 1000u
 
 struct bank;

@@ -250,6 +250,22 @@ FSC_CASE(the_last_name_taken_by_another_mount)
 	buf_release(&b);
 }
 
+/* A record that speaks of what has a name is wrong: it goes, the file stays. */
+FSC_CASE(a_named_file_is_never_reaped)
+{
+	fs_ino f = fsc_file(m, ROOT, "f", "text");
+	struct fs_reap g = {.what = FS_REAP_INODE, .session = 4711};
+	uint8_t b[FS_REAP_SIZE];
+	struct fs_key k;
+
+	fs__reap_encode(b, &g);
+	fs__key_reap(&k, f, FS_REAP_INODE);
+	fsx_put(m->x, fs__key_slice(&k), slice_of(b, sizeof(b)));
+	CHECK_OK(fs__reap_now(m->fs, f, FS_REAP_INODE));
+	CHECK_U64_EQ(fsx_count(m->x, 'G'), 0);
+	fsc_contents(m, f, "text");
+}
+
 /* What has no name any more is opened only where it is open already. */
 FSC_CASE(an_orphan_of_another_mount_is_not_opened)
 {
@@ -391,6 +407,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(closing_the_mount_reaps),
 	CHECK_TEST(a_dead_mounts_orphan_is_on_record),
 	CHECK_TEST(the_last_name_taken_by_another_mount),
+	CHECK_TEST(a_named_file_is_never_reaped),
 	CHECK_TEST(an_orphan_of_another_mount_is_not_opened),
 	CHECK_TEST(an_orphan_is_written_while_it_is_reaped),
 	CHECK_TEST(an_open_never_passes_an_unlink),

@@ -91,6 +91,7 @@ void txf_config_faulty(struct txf_config *c, uint64_t seed)
 	c->crash = (unsigned)txf_below(&f, 3) * 10;
 	c->leader_loss = (unsigned)txf_below(&f, 4) * 3;
 	c->restart = (unsigned)txf_below(&f, 3) * 3;
+	c->snapshot = (unsigned)txf_below(&f, 3) * 3;
 }
 
 /* ---- events ---- */
@@ -222,12 +223,13 @@ static void send_out(struct txf_group *g, const struct tsm_output *o)
 		transmit(f, EV_MESSAGE, o->group, 0, o->bytes);
 }
 
-static void reply_out(struct txf *f, const struct tsm_output *o)
+static void reply_out(struct txf_group *g, const struct tsm_output *o)
 {
+	struct txf *f = g->f;
 	struct txf_call *call = NULL;
 
 	check_answer(f, o);
-	while ((call = txf__call_next(f, call, o->client, o->sequence)) != NULL)
+	while ((call = txf__call_next(f, call, g->id, o->client, o->sequence)) != NULL)
 		transmit(f, EV_REPLY, 0, call->id, o->bytes);
 }
 
@@ -246,7 +248,7 @@ static void carry_out(struct txf_group *g, unsigned replica)
 		else if (o.kind == TSM_SEND)
 			send_out(g, &o);
 		else
-			reply_out(g->f, &o);
+			reply_out(g, &o);
 	}
 }
 
@@ -410,6 +412,19 @@ void txf_restart(struct txf *f, uint32_t group, unsigned replica)
 	replica_open(g, replica);
 }
 
+void txf_snapshot(struct txf *f, uint32_t group, unsigned replica, unsigned from)
+{
+	struct txf_group *g = &f->groups[group];
+	struct txf_replica *to = &g->replicas[replica];
+
+	if (replica == from || g->leader == (int)replica)
+		return;
+	tsm_close(to->tsm);
+	txn_mem_copy(to->mem, g->replicas[from].mem);
+	to->applied = g->replicas[from].applied;
+	replica_open(g, replica);
+}
+
 struct tsm *txf_leader(struct txf *f, uint32_t group)
 {
 	if (f->groups[group].leader < 0)
@@ -518,6 +533,9 @@ static void faults(struct txf *f)
 				between(f, ELECT_NS_MIN, ELECT_NS_MAX));
 	if (txf_chance(f, f->cfg.restart))
 		txf_restart(f, group, (unsigned)txf_below(f, f->cfg.replicas));
+	if (txf_chance(f, f->cfg.snapshot))
+		txf_snapshot(f, group, (unsigned)txf_below(f, f->cfg.replicas),
+			     (unsigned)txf_below(f, f->cfg.replicas));
 }
 
 /* The leader whose machine wants to be woken first. */

@@ -36,6 +36,7 @@ struct txf_config {
 	unsigned crash;	      /* of 1000 entries, for each replica: torn, and applied anew */
 	unsigned leader_loss; /* of 1000 steps */
 	unsigned restart;     /* of 1000 steps */
+	unsigned snapshot;    /* of 1000 steps: a follower gets another's store */
 	uint64_t limit_ns;    /* no test takes longer than this (virtual) */
 };
 
@@ -125,6 +126,8 @@ void txf_check_replicas(struct txf *f);
 void txf_leader_loss(struct txf *f, uint32_t group, unsigned kept, uint64_t elect_after_ns);
 void txf_elect(struct txf *f, uint32_t group, unsigned replica);
 void txf_restart(struct txf *f, uint32_t group, unsigned replica);
+/* @replica goes on from a copy of the store of @from; not the leader. */
+void txf_snapshot(struct txf *f, uint32_t group, unsigned replica, unsigned from);
 
 struct tsm *txf_leader(struct txf *f, uint32_t group); /* elects one if there is none */
 void txf_stats(struct txf *f, uint32_t group, struct tsm_stats *out); /* of the leader */
@@ -198,6 +201,7 @@ struct txf_call *txf_send_raw(struct txf_client *c, uint32_t group, uint64_t seq
 /* r->status; both NULL: the status alone. */
 int txf_await(struct txf_call *call, const struct txn_mini *m, struct txn_result *r);
 void txf_drop_call(struct txf_call *call); /* forgets it; takes NULL */
+int txf_close_session(struct txf_client *c); /* CLOSE in every group; waits for all */
 
 /* As struct txn_executor's exec, which c->executor has too (with locks). */
 int txf_exec(struct txf_client *c, const struct txn_mini *m, struct txn_result *r);
@@ -210,8 +214,8 @@ int txf_get(struct txf_client *c, struct slice key, struct buf *value, uint64_t 
 
 void txf__call_answered(struct txf *f, uint64_t id, struct slice reply);
 void txf__call_retry(struct txf *f, uint64_t id);
-struct txf_call *txf__call_next(struct txf *f, const struct txf_call *last, uint64_t client,
-				uint64_t sequence);
+struct txf_call *txf__call_next(struct txf *f, const struct txf_call *last, uint32_t group,
+				uint64_t client, uint64_t sequence);
 /* Sends the call's command to its group's leader, and arms the next attempt. */
 void txf__call_send(struct txf_call *call);
 

@@ -48,15 +48,16 @@ int txf_route(void *ctx, struct slice key, struct slice to, uint32_t *group)
 
 /* ---- calls ---- */
 
-/* The next call behind @last (NULL: the first) that waits for this reply: a request and its CANCEL
- * have the same id. */
-struct txf_call *txf__call_next(struct txf *f, const struct txf_call *last, uint64_t client,
-				uint64_t sequence)
+/* The next call behind @last (NULL: the first) that waits for this reply of @group: a request and
+ * its CANCEL have the same id. */
+struct txf_call *txf__call_next(struct txf *f, const struct txf_call *last, uint32_t group,
+				uint64_t client, uint64_t sequence)
 {
 	struct txf_call *c = last ? last->hh.next : f->calls;
 
 	for (; c; c = c->hh.next)
-		if (!c->read && !c->done && c->client == client && c->sequence == sequence)
+		if (!c->read && !c->done && c->group == group && c->client == client &&
+		    c->sequence == sequence)
 			return c;
 	return NULL;
 }
@@ -229,6 +230,24 @@ struct txf_call *txf_send_raw(struct txf_client *c, uint32_t group, uint64_t seq
 	CHECK(buf_set(&call->command, command) == 0);
 	txf__call_send(call);
 	return call;
+}
+
+int txf_close_session(struct txf_client *c)
+{
+	struct txf_call *calls[TXF_GROUPS_MAX];
+	struct buf close = BUF_INIT;
+	int err = 0;
+
+	tsm_command_close(&close, c->id);
+	for (uint32_t g = 0; g < c->f->cfg.groups; g++)
+		calls[g] = txf_send_raw(c, g, 0, buf_slice(&close));
+	for (uint32_t g = 0; g < c->f->cfg.groups; g++) {
+		int e = txf_await(calls[g], NULL, NULL);
+
+		err = err ? err : e;
+	}
+	buf_release(&close);
+	return err;
 }
 
 int txf_await(struct txf_call *call, const struct txn_mini *m, struct txn_result *r)

@@ -5,6 +5,7 @@
  *    who read what from whom is known. Writers before readers before the next writer, and whoever
  *    had its answer before another began: the graph of these must have no cycle.
  *  - A counter that many add to hands out each number once, in the order of real time.
+ *  - Clients that die in the middle of something and are closed leave both sides or none.
  *  - At the end no lock, waiting or prepared transaction is left, and all replicas are equal.
  *
  * Seeds: SEEDS fixed ones, and some fresh ones that are printed. TXN_SEED=n runs one.
@@ -23,6 +24,8 @@
 #define ACCOUNTS    8u
 #define COUNTERS    4u /* changed by ADDs that nobody reads at once */
 #define CLIENTS	    5u
+#define DOOMED	    2u
+#define DOOMED_CALLS 3u
 #define OPS	    8u /* of each client */
 #define RECORDS_MAX (CLIENTS * OPS + 2) /* and the filling, and a last look */
 #define START_MONEY 1000u
@@ -52,6 +55,7 @@ struct bank {
 	struct teller tellers[CLIENTS];
 	struct record records[RECORDS_MAX];
 	unsigned record_count;
+	struct txf_client doomed[DOOMED];
 	unsigned transfers, reads, conflicts;
 };
 
@@ -209,6 +213,36 @@ static void count(struct teller *t)
 	txn_mini_release(&m);
 }
 
+/* Clients that begin things, take locks and are not heard of again, until somebody closes them. */
+static void doomed_main(void *arg)
+{
+	struct txf_client *c = arg;
+	struct txf_options lock = {.lock_only = true};
+	struct txf_call *calls[DOOMED_CALLS];
+	struct txn_mini m;
+
+	txn_mini_init(&m);
+	for (unsigned i = 0; i < DOOMED_CALLS; i++) {
+		struct txf_key kf = counter_key((unsigned)txf_below(&b.f, COUNTERS));
+		struct txf_key kt = counter_key((unsigned)txf_below(&b.f, COUNTERS));
+		struct txf_key ka = account_key((unsigned)txf_below(&b.f, ACCOUNTS));
+		bool locks = txf_chance(&b.f, 300);
+
+		txn_mini_reset(&m);
+		(void)txn_add(&m, txf_slice(&kf), money, -7, false);
+		(void)txn_add(&m, txf_slice(&kt), money, 7, false);
+		if (locks)
+			(void)txn_delete(&m, txf_slice(&ka));
+		CHECK_OK(txf_send(c, &m, locks ? &lock : NULL, &calls[i]));
+		txf_sleep(&b.f, txf_below(&b.f, 10 * NS_PER_MS));
+	}
+	txf_sleep(&b.f, txf_below(&b.f, 10 * NS_PER_MS));
+	CHECK_OK(txf_close_session(c));
+	for (unsigned i = 0; i < DOOMED_CALLS; i++)
+		txf_drop_call(calls[i]);
+	txn_mini_release(&m);
+}
+
 static void teller_main(void *arg)
 {
 	struct teller *t = arg;
@@ -350,6 +384,10 @@ static void run_seed(uint64_t seed)
 	fill();
 	for (unsigned i = 0; i < CLIENTS; i++)
 		txf_spawn(&b.f, teller_main, &b.tellers[i]);
+	for (unsigned i = 0; i < DOOMED; i++) {
+		txf_client_init(&b.doomed[i], &b.f);
+		txf_spawn(&b.f, doomed_main, &b.doomed[i]);
+	}
 	if (txf_run(&b.f)) {
 		txf_settle(&b.f);
 		check_history();
@@ -357,6 +395,8 @@ static void run_seed(uint64_t seed)
 	}
 	for (unsigned i = 0; i < CLIENTS; i++)
 		txf_client_release(&b.tellers[i].client);
+	for (unsigned i = 0; i < DOOMED; i++)
+		txf_client_release(&b.doomed[i]);
 	txf_close(&b.f);
 }
 

@@ -248,6 +248,28 @@ static void far_chosen_index_costs_no_memory(void)
 	hand_drop(&m);
 }
 
+/* What was left out because of a far chosen index is chosen, whether that promise is complete or
+ * not. */
+static void what_was_left_out_is_never_proposed(void)
+{
+	static const char *const text[] = {"x"};
+	paxos_ballot b;
+
+	see_round_7();
+	b = stand();
+	promise(2, b,
+		&(struct page){.first = 1ull << 50,
+			       .commit = (1ull << 50) - 1,
+			       .more = true,
+			       .of = B(6, 5),
+			       .count = 1,
+			       .texts = text});
+	promise_nothing(3, b);
+	promise_nothing(4, b);
+	CHECK_TRUE(hand_is(&h, PAXOS_CANDIDATE));
+	CHECK_INT_EQ(hand_count(&h, PAXOS_ACCEPT, 2), 0);
+}
+
 static void slots_without_sense_are_dropped(void)
 {
 	static const char *const text[] = {"x"};
@@ -300,7 +322,7 @@ static const struct check_test tests[] = {
 	T(nothing_found_is_one_no_op),	       T(same_promise_twice_is_one),
 	T(promise_for_another_ballot_is_none), T(highest_ballot_for_each_slot_and_no_ops_between),
 	T(own_value_counts_like_the_others),   T(what_is_chosen_is_fetched_first),
-	T(far_chosen_index_costs_no_memory),   T(slots_without_sense_are_dropped),
-	T(leads_later_when_memory_is_short),
+	T(far_chosen_index_costs_no_memory),   T(what_was_left_out_is_never_proposed),
+	T(slots_without_sense_are_dropped),    T(leads_later_when_memory_is_short),
 };
 CHECK_MAIN(tests)

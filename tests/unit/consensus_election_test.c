@@ -306,6 +306,19 @@ static void hand_over_takes_no_lease_time(void)
 	CHECK_TRUE(cluster_leader(c) != 0);
 }
 
+/* "stands back in the next election": also when that comes soon, and it would be the first in line.
+ */
+static void who_gave_up_stands_back(void)
+{
+	cluster_hand_over(c, 0);
+	(void)until_other(0, NS_PER_S);
+	CHECK_U64_EQ(cluster_leader(c), 1);
+	cluster_run(c, 100 * MS);
+	cluster_crash(c, 1);
+	(void)until_other(1, NS_PER_S);
+	CHECK_U64_EQ(cluster_leader(c), 2);
+}
+
 static void hand_over_keeps_what_is_proposed(void)
 {
 	uint64_t slot = 0;
@@ -404,6 +417,30 @@ static void candidate_behind_the_log_lets_another_lead(void)
 
 /* ---- nonsense ---- */
 
+static void entry_of_another_ballot_is_not_accepted(void)
+{
+	struct paxos_entry *e =
+		paxos_entry_new(PAXOS_NOOP, PAXOS_BALLOT(98, 3), 2, 1, (struct slice){0});
+	struct paxos_message m = {.type = PAXOS_ACCEPT,
+				  .group = 3,
+				  .epoch = 7,
+				  .from = 3,
+				  .to = 2,
+				  .ballot = PAXOS_BALLOT(99, 3),
+				  .first = 2,
+				  .last = 2,
+				  .count = 1,
+				  .entries = &e};
+	struct paxos_status before, after;
+
+	cluster_status(c, 1, &before);
+	cluster_inject(c, &m);
+	cluster_status(c, 1, &after);
+	CHECK_U64_EQ(after.dropped, before.dropped + 1);
+	CHECK_U64_EQ(after.last, before.last);
+	paxos_entry_unref(e);
+}
+
 static void nonsense_is_dropped_and_counted(void)
 {
 	struct paxos_status before, after;
@@ -472,12 +509,14 @@ static const struct check_test tests[] = {
 	T(leader_with_a_hanging_engine_stands_back),
 	T(slow_disks_of_all_depose_nobody),
 	T(hand_over_takes_no_lease_time),
+	T(who_gave_up_stands_back),
 	T(hand_over_keeps_what_is_proposed),
 	T(hand_over_tries_the_next_when_one_is_gone),
 	T(follower_has_nothing_to_hand_over),
 	T(forged_token_frees_no_promise),
 	T(candidate_fetches_what_is_chosen_before_it_leads),
 	T(candidate_behind_the_log_lets_another_lead),
+	T(entry_of_another_ballot_is_not_accepted),
 	T(nonsense_is_dropped_and_counted),
 };
 CHECK_MAIN(tests)

@@ -271,7 +271,34 @@ static void bad_settings_are_refused(void)
 	paxos_free(p);
 }
 
+/* Invariant 5: what is not in the log may have come as a snapshot, without ballots. */
+static void state_without_a_log_is_not_vouched_for(void)
+{
+	struct paxos_message m;
+
+	hand_start(&h, 10, false);
+	m = hand_message(&h, PAXOS_ACCEPT, 2);
+	m.ballot = B(5, 2);
+	m.first = 11;
+	m.commit = 4;
+	hand_recv(&h, &m);
+	hand_persist(&h);
+	hand_take(&h, PAXOS_ACCEPTED, 2, &m);
+	CHECK_U64_EQ(m.last, 4);
+	CHECK_U64_EQ(m.first, 11);
+	hand_drop(&m);
+	m = hand_message(&h, PAXOS_ACCEPT, 2);
+	m.ballot = B(5, 2);
+	m.first = 11;
+	m.commit = 10; /* the leader knows itself that these are chosen */
+	hand_recv(&h, &m);
+	hand_take(&h, PAXOS_ACCEPTED, 2, &m);
+	CHECK_U64_EQ(m.last, 10);
+	hand_drop(&m);
+}
+
 static const struct check_test tests[] = {
+	CHECK_TEST_WITH(setup, teardown, state_without_a_log_is_not_vouched_for),
 	CHECK_TEST_WITH(setup, teardown, empty_log),
 	CHECK_TEST_WITH(setup, teardown, any_order),
 	CHECK_TEST_WITH(setup, teardown, highest_ballot_of_a_slot_wins),

@@ -99,8 +99,8 @@ static int after_transport_error(struct attempt *a, int err)
 	return kv__pause(a->c, &a->backoff_ns, a->deadline_ns);
 }
 
-/* After an envelope with an error. 0: try again; else final. A replica that stopped leading, or takes part
- * no more, gives up those who wait as well as those who come: the command may yet be executed. */
+/* After an envelope with an error. 0: try again; else final. A replica that stopped leading, or takes
+ * part no more, gives up those who wait as well as those who come: the command may yet be executed. */
 static int after_envelope_error(struct attempt *a, const struct kv_envelope *e)
 {
 	if (e->err == ERR_NOT_LEADER || e->err == ERR_AMNESIA)

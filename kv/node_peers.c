@@ -33,8 +33,8 @@ static struct kv_acks *acks_of(struct kv_node *n, struct node_peer *p, uint32_t 
 	return NULL;
 }
 
-/* Who stands for election, or leads, has promised that ballot to itself, on disk, before it says so. (What
- * a leader has accepted itself may not be on disk yet when others hear of it.) */
+/* Who stands for election, or leads, has promised that ballot to itself, on disk, before it says so.
+ * (What a leader has accepted itself may not be on disk yet when others hear of it.) */
 void kv__note_ack(struct kv_node *n, struct node_peer *p, const struct paxos_message *m)
 {
 	struct kv_acks *a;

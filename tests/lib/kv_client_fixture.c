@@ -434,3 +434,73 @@ void kcf_forget(struct kcf *k)
 		buf_release(&k->calls[i].body);
 	k->call_count = 0;
 }
+
+/* ---- transactions ---- */
+
+int kcf_write(struct kcf *k, uint32_t a, uint32_t b) /* b 0: one group only */
+{
+	struct txn_mini m;
+	struct txn_result r;
+	uint8_t ka[64], kb[64];
+	int err;
+
+	txn_mini_init(&m);
+	txn_result_init(&r);
+	txn_put(&m, kcf_key(k, a, "a", ka), slice_str("1"));
+	if (b)
+		txn_put(&m, kcf_key(k, b, "b", kb), slice_str("2"));
+	err = txn_exec(kv_client_executor(k->client), &m, &r);
+	txn_result_release(&r);
+	txn_mini_release(&m);
+	return err;
+}
+
+int kcf_read(struct kcf *k, uint32_t a, uint32_t b, uint64_t versions[2])
+{
+	struct txn_mini m;
+	struct txn_result r;
+	uint8_t ka[64], kb[64];
+	int err;
+
+	txn_mini_init(&m);
+	txn_result_init(&r);
+	txn_get(&m, kcf_key(k, a, "a", ka));
+	if (b)
+		txn_get(&m, kcf_key(k, b, "b", kb));
+	err = txn_exec(kv_client_executor(k->client), &m, &r);
+	for (uint32_t i = 0; !err && i < r.read_count; i++)
+		versions[i] = r.reads[i].value.version;
+	txn_result_release(&r);
+	txn_mini_release(&m);
+	return err;
+}
+
+static void writer_main(void *arg)
+{
+	struct kcf_writer *w = arg;
+
+	w->fiber = fiber_self();
+	w->err = kcf_write(w->k, w->group, 0);
+	w->done = true;
+}
+
+void kcf_start_writer(struct kcf *k, struct kcf_writer *w, uint32_t group)
+{
+	*w = (struct kcf_writer){.k = k, .group = group};
+	CHECK_OK(fiber_start(k->fibers, writer_main, w));
+	fiber_sleep(5 * NS_PER_MS); /* it has sent */
+}
+
+void kcf_await_writer(struct kcf_writer *w)
+{
+	while (!w->done)
+		fiber_sleep(NS_PER_MS);
+}
+
+const struct kcf_call *kcf_last_cancel(const struct kcf *k)
+{
+	for (uint32_t i = k->call_count; i > 0; i--)
+		if (k->calls[i - 1].type == KV_EXEC && k->calls[i - 1].command == KCF_CANCEL)
+			return &k->calls[i - 1];
+	return NULL;
+}

@@ -1,5 +1,5 @@
-/* The routing client on virtual time, before a make-believe cluster: three nodes, meta and two data groups,
- * a table of keys and a table of replies, and a script that makes calls go wrong.
+/* The routing client on virtual time, before a make-believe cluster: three nodes, meta and two data
+ * groups, a table of keys and a table of replies, and a script that makes calls go wrong.
  *
  *     kcf_open(&k);
  *     k.script = lose_the_first;
@@ -98,5 +98,21 @@ void kcf_put(struct kcf *k, struct slice key, struct slice value, uint64_t versi
 uint32_t kcf_count(const struct kcf *k, uint8_t type);
 const struct kcf_call *kcf_nth(const struct kcf *k, uint8_t type, uint32_t nth);
 void kcf_forget(struct kcf *k); /* the calls so far */
+
+/* One write in group @a, and one in @b if that is not 0, in one transaction; the same of reads. */
+int kcf_write(struct kcf *k, uint32_t a, uint32_t b);
+int kcf_read(struct kcf *k, uint32_t a, uint32_t b, uint64_t versions[2]);
+
+/* A fiber that writes in one group. */
+struct kcf_writer {
+	struct kcf *k;
+	uint32_t group;
+	bool done;
+	int err;
+	struct fiber *fiber;
+};
+void kcf_start_writer(struct kcf *k, struct kcf_writer *w, uint32_t group);
+void kcf_await_writer(struct kcf_writer *w);
+const struct kcf_call *kcf_last_cancel(const struct kcf *k); /* NULL: there is none */
 
 #endif

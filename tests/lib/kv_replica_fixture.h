@@ -95,8 +95,8 @@ uint64_t krf_get(struct krf *f, uint32_t id, const char *key);
 uint64_t krf_exec_bytes(struct krf *f, uint32_t id, struct slice command);
 uint64_t krf_close_client(struct krf *f, uint32_t id, uint64_t client);
 
-/* 1 while there is no answer; else the envelope's err, else the status of the reply. The value read is in
- * @value, if given. */
+/* 1 while there is no answer; else the envelope's err, else the status of the reply. The value read is
+ * in @value, if given. */
 int krf_answer(struct krf *f, uint64_t call, struct buf *value);
 
 /* Settles and compares. */

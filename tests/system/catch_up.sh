@@ -1,5 +1,6 @@
 #!/bin/bash
-# A node that was down for 200,000 writes comes back and catches up by snapshot, while serving goes on.
+# A node that was down for 200,000 writes, more than the others keep in their logs, comes back and catches up by
+# snapshot, while serving goes on.
 # shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 WRITES=${WRITES:-200000}
@@ -19,7 +20,7 @@ test_down_for_many_writes() {
 	kill_node 3
 	before=$(commits)
 	while [ $(($(commits) - before)) -lt "$WRITES" ]; do
-		"$PAXFS" bench -c 256 -d 5 -k 20000 -s 256 >"$T/bench"
+		"$PAXFS" bench -c 256 -d 5 -k 20000 -s 2048 >"$T/bench"
 	done
 	note "$(($(commits) - before)) commands executed while node 3 was down"
 	"$PAXFS" bench -c 4 -d 15 >"$T/serving" &

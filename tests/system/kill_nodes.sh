@@ -12,7 +12,7 @@ prepare() {
 # its exit status. At least all three die once: the command must take long enough (checked).
 while_killing() {
 	local n=1 kills=0 rc=0 cmd
-	"$@" &
+	"$@" <&0 & # else its input would be /dev/null
 	cmd=$!
 	while kill -0 $cmd 2>/dev/null; do
 		kill_node $n
@@ -22,7 +22,7 @@ while_killing() {
 		n=$((n % 3 + 1))
 	done
 	wait $cmd || rc=$?
-	note "$kills nodes killed during: $1 ${2##*/}"
+	note "$kills nodes killed during: $1 ${2:-}"
 	[ $kills -ge 3 ] || die "the command was too quick for three kills"
 	return $rc
 }

@@ -1,5 +1,5 @@
-/* Two-phase commit, the participant's side. In the store: P | id -> PREPARED, stamp, the PREPARE command;
- * or OUTCOME, coordinator: committed, kept until the coordinator says END. An abort leaves nothing. */
+/* Two-phase commit, the participant's side. In the store: P | id -> PREPARED, stamp, the PREPARE
+ * command; or OUTCOME, coordinator: committed, kept until the coordinator says END. An abort leaves nothing. */
 #include "txn/tsm_internal.h"
 
 enum { RECORD_PREPARED = 1, RECORD_OUTCOME };

@@ -290,6 +290,7 @@ int kv_node_start(const struct kv_node_config *cfg, struct loop *l, struct kv_no
 		return err;
 	}
 	n->online = true;
+	kv__flush_begin(n);
 	log_info("node %u listens on %s, data in %s%s", n->cfg.id, n->address, n->dir.path,
 		 n->has_layout ? "" : ", not initialised");
 	*out = n;

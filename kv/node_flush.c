@@ -1,5 +1,7 @@
 /* When the engine is flushed: the log can be cut only behind what the engine has on disk. One flush at
  * a time, on the background thread. */
+#include <malloc.h>
+
 #include "base/err.h"
 #include "base/logger.h"
 #include "base/mem.h"
@@ -16,6 +18,7 @@ struct flush_job {
 	struct kv_work work;
 	struct kv_node *node;
 	bool engine;	  /* flush it */
+	bool quiet;	  /* nothing else happens: give memory back, too */
 	struct buf peers; /* write it, if not empty */
 	int err;
 	struct msg m;
@@ -32,6 +35,8 @@ static void run(struct kv_work *w)
 	if (job->peers.len)
 		job->err = datadir_write(&job->node->dir, "peers", buf_slice(&job->peers), &job->m);
 	job->took_ns = env_mono_ns(job->node->env) - begin;
+	if (job->quiet)
+		(void)malloc_trim(0); /* what a burst, or a long log at the start, has left behind */
 }
 
 /* The log may now be cut. */
@@ -85,6 +90,11 @@ static void done(struct kv_work *w)
 		start(n, false);
 }
 
+static bool is_quiet(const struct kv_node *n)
+{
+	return env_mono_ns(n->env) - n->last_entry_ns >= KV_FLUSH_QUIET_NS;
+}
+
 /* What the other nodes acknowledged goes to disk with every flush. */
 static void start(struct kv_node *n, bool engine)
 {
@@ -97,6 +107,9 @@ static void start(struct kv_node *n, bool engine)
 	job = mem_must_alloc(sizeof(*job));
 	job->node = n;
 	job->engine = engine;
+	job->quiet = n->trim_due && is_quiet(n);
+	if (job->quiet)
+		n->trim_due = false;
 	job->work.run = run;
 	job->work.done = done;
 	if (n->has_layout)
@@ -123,19 +136,26 @@ static bool log_is_long(const struct kv_node *n)
 static void on_timer(struct env_timer *t)
 {
 	struct kv_node *n = container_of(t, struct kv_node, flush_timer);
-	uint64_t now = env_mono_ns(n->env), unflushed = engine_unflushed_bytes(n->engine);
+	uint64_t unflushed = engine_unflushed_bytes(n->engine);
 
-	if (unflushed == 0)
+	if (unflushed == 0 && !n->trim_due)
 		return;
-	if (unflushed >= n->cfg.flush_bytes || now - n->last_entry_ns >= KV_FLUSH_QUIET_NS ||
-	    log_is_long(n))
-		start(n, true);
-	env_timer_set(n->env, t, now + LOOK_NS);
+	if (unflushed >= n->cfg.flush_bytes || is_quiet(n) || log_is_long(n))
+		start(n, unflushed > 0);
+	env_timer_set(n->env, t, env_mono_ns(n->env) + LOOK_NS);
+}
+
+void kv__flush_begin(struct kv_node *n)
+{
+	n->trim_due = true; /* the log was replayed */
+	n->last_entry_ns = env_mono_ns(n->env);
+	env_timer_set(n->env, &n->flush_timer, n->last_entry_ns + LOOK_NS);
 }
 
 void kv__flush_note_entry(struct kv_node *n)
 {
 	n->last_entry_ns = env_mono_ns(n->env);
+	n->trim_due = true;
 	if (n->closed)
 		return;
 	if (!n->flush_timer.armed)

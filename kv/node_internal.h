@@ -109,6 +109,7 @@ struct kv_node {
 	/* node_flush.c */
 	struct env_timer flush_timer;
 	bool flushing, flush_again;
+	bool trim_due; /* memory may be given back when it is quiet */
 	uint64_t last_entry_ns;
 	uint64_t appended_bytes; /* to the log since the last flush of the engine began */
 	STAILQ_HEAD(, flush_wait) flush_waits, flush_next;
@@ -185,6 +186,7 @@ void kv__fence(struct kv_node *n, const char *why);
 
 /* ---- node_flush.c ---- */
 void kv__flush_init(struct kv_node *n);
+void kv__flush_begin(struct kv_node *n); /* the node is up */
 void kv__flush_note_entry(struct kv_node *n); /* an entry was applied */
 void kv__flush_note_append(struct kv_node *n, size_t bytes);
 void kv__flush_request(struct kv_node *n, const struct kv_caller *c); /* c may be NULL */

@@ -182,7 +182,7 @@ static void check_answer(struct txf *f, const struct tsm_output *o)
 	struct slice items;
 
 	CHECK_OK(txn__reply_decode_head(o->bytes, &head, &items));
-	if (o->client == 0 || is_about_now(head.status))
+	if (o->client == 0 || f->strays || is_about_now(head.status))
 		return;
 	HASH_FIND(hh, f->answers, &key, sizeof(key), a);
 	if (!a) {

@@ -80,7 +80,8 @@ struct txf {
 	struct txf_config cfg;
 	uint64_t random, now_ns, order, steps;
 	bool quiet;  /* no more faults */
-	bool strays; /* messages to groups that do not exist are dropped, else a failure */
+	/* Garbage is about: messages to groups that do not exist are dropped and answers not compared. */
+	bool strays;
 	struct env env;
 	struct fiber_sched *fibers;
 	struct txf_group groups[TXF_GROUPS_MAX];

@@ -127,7 +127,10 @@ static void transfer(struct teller *t)
 	txn_result_init(&r);
 	(void)txn_get(&m, txf_slice(&kf));
 	(void)txn_get(&m, txf_slice(&kt));
-	CHECK_OK(txf_exec(&t->client, &m, &seen));
+	err = txf_exec(&t->client, &m, &seen);
+	CHECK_OK(err);
+	if (err)
+		goto out;
 	txn_mini_reset(&m);
 
 	id = b.record_count;
@@ -151,6 +154,7 @@ static void transfer(struct teller *t)
 		CHECK_ERR(err, ERR_CONDITION);
 		b.conflicts++;
 	}
+out:
 	txn_result_release(&seen);
 	txn_result_release(&r);
 	txn_mini_release(&m);
@@ -163,6 +167,7 @@ static void read_all(struct teller *t)
 	struct txn_result r;
 	struct txn_mini m;
 	uint64_t sum = 0, counted = 0, begin = b.f.steps;
+	int err;
 
 	txn_mini_init(&m);
 	txn_result_init(&r);
@@ -177,8 +182,11 @@ static void read_all(struct teller *t)
 		(void)txn_get(&m, txf_slice(&k));
 	}
 	t->client.reads_by_log = txf_chance(&b.f, 500);
-	CHECK_OK(txf_exec(&t->client, &m, &r));
+	err = txf_exec(&t->client, &m, &r);
+	CHECK_OK(err);
 	t->client.reads_by_log = false;
+	if (err)
+		goto out;
 	rec = record_new(begin);
 	rec->end = b.f.steps;
 	for (unsigned i = 0; i < ACCOUNTS; i++) {
@@ -190,6 +198,7 @@ static void read_all(struct teller *t)
 	CHECK_U64_EQ(sum, ACCOUNTS * START_MONEY);
 	CHECK_U64_EQ(counted, 0);
 	b.reads++;
+out:
 	txn_result_release(&r);
 	txn_mini_release(&m);
 }

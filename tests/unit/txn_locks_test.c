@@ -437,6 +437,50 @@ static void reads_go_to_the_next_leader(void)
 	txf_settle(&f);
 }
 
+static bool scan_done;
+
+static void scanner(void *arg)
+{
+	struct txn_mini mini;
+	struct txn_result res;
+
+	(void)arg;
+	txn_mini_init(&mini);
+	txn_result_init(&res);
+	(void)txn_get(&mini, b());
+	(void)txn_scan(&mini, a(), txf_slice(&kend), 10);
+	CHECK_OK(txf_exec(&c, &mini, &res));
+	CHECK_INT_EQ(res.read_count, 2);
+	CHECK_INT_EQ(res.reads[1].item_count, 2);
+	scan_done = true;
+	txn_result_release(&res);
+	txn_mini_release(&mini);
+}
+
+/* A read that one leader has put in line is answered while another leads, who has readers of its
+ * own: each gets the answer to its own question. */
+static void reads_of_former_leaders_are_not_ours(void)
+{
+	uint64_t sequence;
+
+	hold(USE_PUT, &sequence);
+	read_done = scan_done = false;
+	txf_spawn(&f, reader, NULL);
+	fiber_sched_run(f.fibers);
+	pass(15 * NS_PER_MS); /* by now it is a command in line */
+	txf_leader_loss(&f, 0, 100, UINT64_MAX);
+	txf_elect(&f, 0, 1);
+	txf_spawn(&f, scanner, NULL);
+	fiber_sched_run(f.fibers);
+	pass(15 * NS_PER_MS);
+	CHECK_FALSE(read_done || scan_done);
+	give_back(sequence);
+	CHECK_TRUE(txf_run(&f));
+	CHECK_TRUE(read_done && scan_done);
+	CHECK_OK(read_err);
+	txf_settle(&f);
+}
+
 /* ---- for people ---- */
 
 static char text[4096];
@@ -484,6 +528,7 @@ static const struct check_test tests[] = {
 	T(reads_wait_for_exclusive_and_increment),
 	T(reads_pass_those_who_wait),
 	T(reads_go_to_the_next_leader),
+	T(reads_of_former_leaders_are_not_ours),
 	T(locks_are_described),
 };
 CHECK_MAIN(tests)

@@ -38,7 +38,7 @@ struct kv_client {
 	uint64_t suspect_ns[NODES_MAX]; /* until then others are asked first */
 
 	uint64_t id; /* session; 0: none yet */
-	struct fiber_mutex opening;
+	bool opening; /* a fiber is opening it */
 	uint64_t sequence;
 	struct kv_inflight_list inflight; /* ascending */
 	bool closing, session_lost;

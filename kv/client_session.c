@@ -267,16 +267,21 @@ static int open_new(struct kv_client *c, uint64_t deadline_ns)
 
 int kv__session_open(struct kv_client *c, uint64_t deadline_ns)
 {
-	int err = 0;
+	uint64_t backoff = BACKOFF_NS_MIN;
+	int err;
 
+	while (!c->id && c->opening) { /* another fiber does it */
+		err = kv__pause(c, &backoff, deadline_ns);
+		if (err)
+			return err;
+	}
 	if (c->session_lost)
 		return ERR_SESSION;
 	if (c->id)
 		return 0;
-	fiber_mutex_lock(&c->opening);
-	if (!c->id)
-		err = open_new(c, deadline_ns);
-	fiber_mutex_unlock(&c->opening);
+	c->opening = true;
+	err = open_new(c, deadline_ns);
+	c->opening = false;
 	return err;
 }
 

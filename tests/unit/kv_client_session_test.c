@@ -90,6 +90,38 @@ static void the_first_write_opens_one_session(void)
 	kcf_run(&k, lazy_session_story);
 }
 
+static void meta_is_silent(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
+{
+	(void)f;
+	if (c->type == KV_OPEN)
+		fate->before = ERR_TIMEOUT;
+}
+
+static void impatient_story(struct kcf *f)
+{
+	struct kcf_writer a, b;
+	uint64_t begin;
+
+	kcf_client(f, false);
+	f->script = meta_is_silent;
+	kcf_start_writer(f, &a, 1);
+	kcf_start_writer(f, &b, 2);
+	begin = f->now_ns;
+	fiber_interrupt(b.fiber);
+	kcf_await_writer(&b);
+	CHECK_ERR(b.err, ERR_INTERRUPTED); /* though the other one goes on */
+	CHECK_TRUE(f->now_ns - begin < 20 * NS_PER_MS);
+	CHECK_FALSE(a.done);
+	f->script = NULL;
+	kcf_await_writer(&a);
+	CHECK_OK(a.err);
+}
+
+static void who_waits_for_the_session_can_be_interrupted(void)
+{
+	kcf_run(&k, impatient_story);
+}
+
 static void record_fails_once(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
 {
 	if (c->type == KV_EXEC && c->group == 0 && f->counter++ == 0)
@@ -423,6 +455,7 @@ static void a_lock_of_another_group_is_refused(void)
 static const struct check_test tests[] = {
 	T(a_session_is_renewed),
 	T(the_first_write_opens_one_session),
+	T(who_waits_for_the_session_can_be_interrupted),
 	T(a_session_without_a_record_is_none),
 	T(a_lost_session_writes_no_more),
 	T(a_refused_session_is_lost),

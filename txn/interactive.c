@@ -169,7 +169,7 @@ static void before_read(struct txn_interactive *t, struct slice from, struct sli
  * reads would meet it. */
 static void add_gate(struct txn_mini *m, struct slice key)
 {
-	uint8_t bytes[TXN_KEY_HEAD];
+	uint8_t bytes[TXN_KEY_HEAD] = {0};
 	struct slice gate = slice_of(bytes, sizeof(bytes));
 
 	if (key.len < TXN_KEY_HEAD)

@@ -36,6 +36,30 @@ int cli_usage(const char *command, const char *fmt, ...)
 	return CLI_USAGE;
 }
 
+static const struct option *option_of(const struct option *longs, int c)
+{
+	for (; longs->name; longs++)
+		if (longs->val == c)
+			return longs;
+	return NULL;
+}
+
+int cli_bad_option(const char *command, char *const *argv, const struct option *longs, int c)
+{
+	const struct option *o = option_of(longs, c == '?' ? optopt : c);
+
+	if (c != '?')
+		return cli_usage(command, "--%s: bad value \"%s\"", o ? o->name : "?",
+				 optarg ? optarg : "");
+	if (o && o->has_arg != no_argument)
+		return cli_usage(command, "option --%s wants a value", o->name);
+	if (o && strncmp(argv[optind - 1], "--", 2) == 0)
+		return cli_usage(command, "option --%s takes no value", o->name);
+	if (optopt)
+		return cli_usage(command, "unknown option -%c", optopt);
+	return cli_usage(command, "unknown option %s", argv[optind - 1]);
+}
+
 int cli_exit_code(int err)
 {
 	switch (err) {

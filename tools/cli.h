@@ -33,6 +33,10 @@ int cli_exit_code(int err);
 /* Prints "paxfs NAME: text; see paxfs NAME --help" and returns CLI_USAGE. */
 int cli_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* The one line for what getopt_long() answered with @c: an option that is unknown, lacks its value or
+ * takes none, or (@c is that of an option) a value that is no good. Returns CLI_USAGE. */
+int cli_bad_option(const char *command, char *const *argv, const struct option *longs, int c);
+
 /* Parsing of numbers: the whole word, within [min, max]. false if not. */
 bool cli_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out);
 bool cli_parse_size(const char *s, uint64_t *out);    /* 4096, 64K, 16M, 2G */

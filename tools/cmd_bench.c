@@ -219,7 +219,7 @@ static int run(struct cli_session *s, void *ctx)
 		if (b->read_percent > 0)
 			json_object_set_new(root, "reads", report(b, "reads", &b->reads));
 		if (b->o.json) {
-			json_dumpf(root, stdout, JSON_COMPACT);
+			json_dumpf(root, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6));
 			putchar('\n');
 		}
 	}
@@ -262,9 +262,7 @@ static int parse(int argc, char **argv, struct bench *b)
 		    (c == 'T' && cli_parse_u64(optarg, 1, TXN_GROUPS_MAX, &b->keys_per_txn)) ||
 		    (c == 'd' && cli_parse_seconds(optarg, &b->duration_ns) && b->duration_ns > 0))
 			continue;
-		return 1 + cli_usage("bench", c == '?' ? "unknown or incomplete option"
-						       : "bad value \"%s\"",
-				     optarg ? optarg : "");
+		return 1 + cli_bad_option("bench", argv, longs, c);
 	}
 	if (optind < argc)
 		return 1 + cli_usage("bench", "unexpected argument \"%s\"", argv[optind]);

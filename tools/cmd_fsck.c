@@ -92,7 +92,7 @@ int cmd_fsck(int argc, char **argv)
 		} else if (c == 'q') {
 			a.quiet = true;
 		} else if (handled <= 0) {
-			rc = handled ? CLI_USAGE : cli_usage("fsck", "unknown or incomplete option");
+			rc = handled ? CLI_USAGE : cli_bad_option("fsck", argv, longs, c);
 		}
 	}
 	if (rc < 0 && optind < argc)

@@ -13,7 +13,10 @@ static const char help[] =
 	"  -g, --groups N         Paxos groups for data (default 4); one more holds the\n"
 	"                         cluster's own state\n"
 	"  -r, --replicas N       copies of each group: 1, 3 or 5 (default 3, or 1 for one node)\n"
-	CLI_CLIENT_HELP;
+	"  -e, --endpoints A,B,C  the addresses of all nodes\n"
+	"  -t, --timeout SECONDS  give up after so long (default 30; 0: never)\n"
+	"  -o, --output FORMAT    text (default) or json\n"
+	"  -h, --help             this text\n";
 
 struct init_args {
 	struct cluster_init_options options;
@@ -84,9 +87,7 @@ int cmd_init(int argc, char **argv)
 		} else if (c == 'r' && cli_parse_u64(optarg, 1, GROUP_REPLICAS_MAX, &n)) {
 			a.options.replicas = (uint32_t)n;
 		} else {
-			rc = cli_usage("init", c == '?' ? "unknown or incomplete option"
-							: "bad number \"%s\"",
-				       optarg ? optarg : "");
+			rc = cli_bad_option("init", argv, longs, c);
 			goto out;
 		}
 	}

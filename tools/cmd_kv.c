@@ -101,7 +101,7 @@ static int parse(int argc, char **argv, const char *help, struct kv_args *a)
 		} else if (c == 'l') {
 			a->longer = true;
 		} else {
-			rc = 1 + cli_usage(a->name, "unknown or incomplete option");
+			rc = 1 + cli_bad_option(a->name, argv, longs, c);
 		}
 	}
 	mem_free(accept);
@@ -259,9 +259,9 @@ int cmd_del(int argc, char **argv)
 /* ---- ls ---- */
 
 struct lister {
+	struct fs *fs;
 	const struct kv_args *a;
-	bool json, stopped;
-	uint64_t cookie;
+	bool json;
 };
 
 static const char *type_name(uint8_t dtype)
@@ -281,13 +281,19 @@ static const char *type_name(uint8_t dtype)
 static bool print_entry(void *ctx, const struct fs_dirent *d)
 {
 	struct lister *l = ctx;
-	bool known = d->attr && d->attr->nlink != 0;
-	uint64_t size = known ? d->attr->size : 0;
+	struct fs_attr own;
+	const struct fs_attr *attr = d->attr;
+	bool known;
+	uint64_t size;
 
-	l->cookie = d->cookie;
 	if ((d->name.len == 1 && d->name.p[0] == '.') ||
 	    (d->name.len == 2 && memcmp(d->name.p, "..", 2) == 0))
 		return true;
+	/* a directory's inode mostly lies in another group than its name: ask there */
+	if (!attr && (l->json || l->a->longer) && fs_getattr(l->fs, d->ino, &own) == 0)
+		attr = &own;
+	known = attr && attr->nlink != 0;
+	size = known ? attr->size : 0;
 	if (l->json) {
 		json_t *o = json_pack("{s:o, s:s, s:I}", "name", json_bytes(d->name), "type",
 				      type_name(d->type), "ino", (json_int_t)d->ino);
@@ -295,12 +301,12 @@ static bool print_entry(void *ctx, const struct fs_dirent *d)
 		if (known) {
 			json_object_set_new(o, "size", json_integer((json_int_t)size));
 			json_object_set_new(o, "mtime_ns",
-					    json_integer((json_int_t)d->attr->mtime_ns));
+					    json_integer((json_int_t)attr->mtime_ns));
 		}
 		print_json(o);
 	} else if (l->a->longer) {
 		char when[32] = "-";
-		time_t t = known ? (time_t)(d->attr->mtime_ns / NS_PER_S) : 0;
+		time_t t = known ? (time_t)(attr->mtime_ns / NS_PER_S) : 0;
 		struct tm tm;
 
 		if (known && localtime_r(&t, &tm))
@@ -318,7 +324,7 @@ static int do_ls(struct cli_session *s, void *ctx)
 {
 	struct kv_args *a = ctx;
 	const char *path = a->word_count ? a->words[0] : "/";
-	struct lister l = {.a = a, .json = s->options->json};
+	struct lister l = {.fs = s->fs, .a = a, .json = s->options->json};
 	struct fs_attr attr;
 	int err = fs_path_lookup(s->fs, slice_str(path), true, &attr);
 
@@ -377,9 +383,11 @@ static int do_mget(struct cli_session *s, void *ctx)
 					     items[i].absent ? json_null()
 							     : json_bytes(items[i].value)));
 		} else if (items[i].absent) {
-			printf("%s (absent)\n", a->words[i]);
+			print_escaped(slice_str(a->words[i]));
+			puts(" (absent)");
 		} else {
-			printf("%s=", a->words[i]);
+			print_escaped(slice_str(a->words[i]));
+			putchar('=');
 			print_escaped(items[i].value);
 			putchar('\n');
 		}
@@ -459,8 +467,9 @@ static int do_cas(struct cli_session *s, void *ctx)
 			slice_str(a->expect ? a->expect : ""), slice_str(a->words[1]), &current);
 	if (err == ERR_CONDITION || (err == ERR_EXISTS && a->absent)) {
 		rc = write_out(a, buf_slice(&current));
-		cli_error(0, "%s: it has another value", a->words[0]);
-		rc = CLI_FAILED;
+		if (rc == CLI_OK)
+			rc = cli_error(CLI_FAILED, "%s: %s", a->words[0],
+				       a->absent ? "it exists" : "it has another value, or none");
 	} else {
 		rc = err ? fail(a->words[0], err) : CLI_OK;
 	}
@@ -478,7 +487,9 @@ static int do_swap(struct cli_session *s, void *ctx)
 	struct kv_args *a = ctx;
 	int err = fs_kv_swap(s->fs, slice_str(a->words[0]), slice_str(a->words[1]));
 
-	return err ? fail("swap", err) : CLI_OK;
+	return err ? cli_error(cli_exit_code(err), "swap %s and %s: %s", a->words[0], a->words[1],
+			       err_text(err))
+		   : CLI_OK;
 }
 
 int cmd_swap(int argc, char **argv)

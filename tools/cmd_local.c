@@ -392,9 +392,7 @@ static int parse(int argc, char **argv, struct local_args *a)
 			   (c == 'g' && cli_parse_u64(optarg, 1, GROUPS_MAX - 1, &a->groups))) {
 			continue;
 		} else {
-			return 1 + cli_usage("local", c == '?' ? "unknown or incomplete option"
-							       : "bad value \"%s\"",
-					     optarg ? optarg : "");
+			return 1 + cli_bad_option("local", argv, longs, c);
 		}
 	}
 	return 0;

@@ -144,7 +144,7 @@ static int run(struct mount_args *a, struct msg *m)
 		return err;
 	endpoints = cli_resolve_list(a->source, m);
 	if (!endpoints)
-		return ERR_UNREACHABLE;
+		return ERR_USAGE;
 	if (!a->options.fsname)
 		a->options.fsname = mem_must_strdup(endpoints);
 	if (a->log)
@@ -206,9 +206,7 @@ static int parse(int argc, char **argv, struct mount_args *a)
 		} else if (c == 'R' && cli_parse_u64(optarg, 0, 65535, &n)) {
 			a->ready_fd = (int)n;
 		} else if (c != 't' || !cli_parse_seconds(optarg, &a->timeout_ns)) {
-			return 1 + cli_usage("mount", c == '?' ? "unknown or incomplete option"
-							       : "bad value \"%s\"",
-					     optarg ? optarg : "");
+			return 1 + cli_bad_option("mount", argv, longs, c);
 		}
 	}
 	if (argc - optind != 2)
@@ -240,50 +238,74 @@ int cmd_mount(int argc, char **argv)
 
 /* ---- mount.paxfs SOURCE DIR [-sfnv] [-N ns] [-o options] [-t type] ---- */
 
-static int helper_parse(int argc, char **argv, struct mount_args *a, bool *fake, bool *remount,
-			bool *sloppy)
+static const char usage_helper[] = "mount.paxfs A,B,C MNT [-sfnv] [-o OPTIONS]";
+static const char help_helper[] =
+	"usage: mount.paxfs A,B,C MNT [-sfnv] [-o OPTIONS]\n\n"
+	"Mounts the store whose nodes listen at A,B,C on the directory MNT. mount(8) calls it for\n"
+	"file systems of type paxfs. Exit status: that of mount(8).\n\n"
+	"  -s              ignore unknown mount options\n"
+	"  -f              check the command line only, do not mount\n"
+	"  -n, -v          no effect\n"
+	"  -o OPTIONS      ro, noatime, timeout=SECONDS, ...: see mount.paxfs(8)\n"
+	"  -h, --help      this text\n";
+
+/* One at a time: with @sloppy an unknown one is passed over, not those behind it. */
+static int helper_options(struct mount_args *a, const char *list, bool sloppy, bool *remount)
 {
+	char *copy = mem_must_strdup(list), *rest = copy, *item;
 	struct msg m = {""};
+	int err = 0;
+
+	while (!err && (item = strsep(&rest, ",")) != NULL) {
+		if (strcmp(item, "remount") == 0)
+			*remount = true;
+		else if (mount_options_parse(&a->options, item, &m) != 0 && !sloppy)
+			err = cli_error(MOUNT_USAGE, "%s", m.text);
+	}
+	mem_free(copy);
+	return err;
+}
+
+static int helper_parse(int argc, char **argv, struct mount_args *a, bool *fake, bool *remount)
+{
+	static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, {0}};
 	const char *list = NULL;
+	bool sloppy = false;
 	int c;
 
-	while ((c = getopt(argc, argv, "sfnvhN:o:t:")) != -1) {
+	while ((c = getopt_long(argc, argv, "sfnvhN:o:t:", longs, NULL)) != -1) {
 		switch (c) {
-		case 's': *sloppy = true; break;
+		case 's': sloppy = true; break;
 		case 'f': *fake = true; break;
 		case 'n':
 		case 'v':
 		case 't':
 		case 'N': break;
 		case 'o': list = optarg; break;
-		case 'h': fputs(help, stdout); return -1;
-		default: return MOUNT_USAGE;
+		case 'h': fputs(help_helper, stdout); return -1;
+		default:
+			return cli_error(MOUNT_USAGE, "unknown or incomplete option; usage: %s",
+					 usage_helper);
 		}
 	}
 	if (argc - optind != 2) {
-		cli_error(0, "usage: mount.paxfs A,B,C MNT [-sfnv] [-o OPTIONS]");
+		cli_error(0, "usage: %s", usage_helper);
 		return MOUNT_USAGE;
 	}
-	if (list && mount_options_parse(&a->options, list, &m) != 0 && !*sloppy) {
-		cli_error(0, "%s", m.text);
-		return MOUNT_USAGE;
-	}
-	for (const char *p = list; p && *p; p += strcspn(p, ","), p += *p == ',')
-		*remount |= strncmp(p, "remount", 7) == 0 && (p[7] == ',' || p[7] == '\0');
 	a->source = argv[optind];
 	a->mountpoint = absolute_mountpoint(argv[optind + 1]);
-	return 0;
+	return list ? helper_options(a, list, sloppy, remount) : 0;
 }
 
 int cmd_mount_helper(int argc, char **argv)
 {
 	struct mount_args a;
 	struct msg m = {""};
-	bool fake = false, remount = false, sloppy = false;
+	bool fake = false, remount = false;
 	int rc, err;
 
 	args_init(&a);
-	rc = helper_parse(argc, argv, &a, &fake, &remount, &sloppy);
+	rc = helper_parse(argc, argv, &a, &fake, &remount);
 	if (rc == -1) {
 		rc = MOUNT_OK;
 	} else if (rc == 0 && remount) {

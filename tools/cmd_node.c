@@ -280,7 +280,7 @@ static int parse(int argc, char **argv, struct node_args *a)
 			fputs(help, stdout);
 			return 1 + CLI_OK;
 		default:
-			return 1 + cli_usage("node", "unknown or incomplete option");
+			return 1 + cli_bad_option("node", argv, longs, c);
 		}
 	}
 	if (optind < argc)

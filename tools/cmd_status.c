@@ -86,6 +86,12 @@ static json_t *u64(uint64_t v)
 	return json_integer((json_int_t)v);
 }
 
+/* null: this replica has not heard of it. */
+static json_t *silence(uint64_t ns)
+{
+	return ns == UINT64_MAX ? json_null() : u64(ns / NS_PER_MS);
+}
+
 static json_t *group_json(const struct kv_group_status *g)
 {
 	json_t *o = json_object(), *members = json_array();
@@ -113,7 +119,7 @@ static json_t *group_json(const struct kv_group_status *g)
 				      json_pack("{s:o, s:o, s:o}", "node", u64(g->members[i]),
 						"accepted", u64(g->member_accepted[i]),
 						"silent_ms",
-						u64(g->member_silent_ns[i] / NS_PER_MS)));
+						silence(g->member_silent_ns[i])));
 	json_object_set_new(o, "members", members);
 	return o;
 }
@@ -317,7 +323,7 @@ int cmd_status(int argc, char **argv)
 			rc = CLI_OK;
 		} else if (handled <= 0) {
 			rc = handled ? CLI_USAGE
-				     : cli_usage("status", "unknown or incomplete option");
+				     : cli_bad_option("status", argv, longs, c);
 		}
 	}
 	if (rc < 0 && optind < argc)

@@ -14,7 +14,8 @@ static const char help[] =
 	"usage: paxfs where PATH...\n\n"
 	"Shard, group, leader and replicas of files. PATH is a path inside a mount of paxfs, or a\n"
 	"key. A file's inode and first 64 MiB live with the directory that it was made in; a\n"
-	"directory's own inode has a place of its own.\n\n" CLI_CLIENT_HELP;
+	"directory's own inode has a place of its own. A last symlink is not followed.\n\n"
+	CLI_CLIENT_HELP;
 
 struct where_args {
 	struct cli_client_options o;
@@ -22,8 +23,28 @@ struct where_args {
 	int count;
 };
 
+/* As realpath(), but the last component is not followed. */
+static bool real_name(const char *path, char out[PATH_MAX])
+{
+	const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
+	char *dir;
+	size_t n;
+	bool ok;
+
+	if (*last == '\0' || strcmp(last, ".") == 0 || strcmp(last, "..") == 0)
+		return realpath(path, out) != NULL;
+	dir = slash ? mem_must_printf("%.*s/", (int)(slash - path), path) : mem_must_strdup(".");
+	ok = realpath(dir, out) != NULL;
+	mem_free(dir);
+	n = ok ? strlen(out) : 0;
+	if (!ok || n + 1 + strlen(last) >= PATH_MAX)
+		return false;
+	snprintf(out + n, PATH_MAX - n, "%s%s", n > 1 ? "/" : "", last);
+	return true;
+}
+
 /* The key of @path when it lies inside a paxfs mount; fills *endpoints (owned) from it. NULL if not.
- * The last component need not be followed, so only the directory is resolved. */
+ * The last component is not followed: of a symlink, its own place is shown. */
 static char *key_in_mount(const char *path, char **endpoints)
 {
 	char real[PATH_MAX];
@@ -35,7 +56,7 @@ static char *key_in_mount(const char *path, char **endpoints)
 	mounts = setmntent("/proc/self/mounts", "re");
 	if (!mounts)
 		return NULL;
-	if (!realpath(path, real)) {
+	if (!real_name(path, real)) {
 		endmntent(mounts);
 		return NULL;
 	}
@@ -127,6 +148,19 @@ static int run(struct cli_session *s, void *ctx)
 	return rc;
 }
 
+/* The mount that holds the first path names its store, unless it was given another name (fsname=). */
+static void store_of_mount(struct where_args *a)
+{
+	char *source = NULL, *numeric;
+	struct msg m = {""};
+
+	mem_free(key_in_mount(a->paths[0], &source));
+	numeric = source ? cli_resolve_list(source, &m) : NULL;
+	if (numeric)
+		a->o.endpoints = numeric;
+	mem_free(source);
+}
+
 int cmd_where(int argc, char **argv)
 {
 	static const struct option longs[] = {CLI_CLIENT_OPTIONS, {0}};
@@ -142,15 +176,15 @@ int cmd_where(int argc, char **argv)
 			rc = CLI_OK;
 		} else if (handled <= 0) {
 			rc = handled ? CLI_USAGE
-				     : cli_usage("where", "unknown or incomplete option");
+				     : cli_bad_option("where", argv, longs, c);
 		}
 	}
 	a.paths = argv + optind;
 	a.count = argc - optind;
 	if (rc < 0 && a.count == 0)
 		rc = cli_usage("where", "which file?");
-	if (rc < 0 && !a.o.endpoints) /* the mount that holds the first path knows its store */
-		mem_free(key_in_mount(a.paths[0], &a.o.endpoints));
+	if (rc < 0 && !a.o.endpoints)
+		store_of_mount(&a);
 	if (rc < 0)
 		rc = cli_run(&a.o, CLI_FS, run, &a);
 	cli_client_options_release(&a.o);

@@ -49,6 +49,7 @@ int main(int argc, char **argv)
 {
 	const char *name;
 
+	opterr = 0; /* cli_bad_option() says it, in one line */
 	if (argc > 0 && (strcmp(base_name(argv[0]), "mount.paxfs") == 0 ||
 			 strcmp(base_name(argv[0]), "mount.fuse.paxfs") == 0))
 		return cmd_mount_helper(argc, argv);
@@ -65,7 +66,7 @@ int main(int argc, char **argv)
 		if (strcmp(commands[i].name, name) == 0)
 			return commands[i].main(argc - 1, argv + 1);
 	if (*name)
-		cli_error(0, "there is no command \"%s\"", name);
+		return cli_error(CLI_USAGE, "there is no command \"%s\"; see paxfs --help", name);
 	help(stderr);
 	return CLI_USAGE;
 }

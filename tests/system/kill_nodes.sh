@@ -96,7 +96,10 @@ test_all_nodes_killed_at_once() {
 	exec 6>"$T/hold"
 	until_true 20 grep -q '^200$' "$T/acks.all"
 	for _ in 1 2 3; do
-		kill -KILL "$(node_pid 1)" "$(node_pid 2)" "$(node_pid 3)"
+		pids="$(node_pid 1) $(node_pid 2) $(node_pid 3)"
+		# shellcheck disable=SC2086 # three words
+		kill -KILL $pids
+		for p in $pids; do until_true 10 gone "$p"; done
 		restart_nodes
 		until_true 30 all_serving
 		n=$(($(wc -l <"$T/acks.all") + 100))

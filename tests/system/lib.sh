@@ -3,6 +3,7 @@
 #
 # A test file defines functions test_*; each runs in a subshell with `set -e` in the order of
 # definition; its output is shown only when it fails. PAXFS is the binary, T the scratch directory.
+# ONLY="start git" runs these alone.
 
 set -u
 PAXFS=${PAXFS:?set by run.sh}
@@ -110,6 +111,7 @@ run_tests() {
 			declare -F "$f"
 			shopt -u extdebug
 		done | sort -k2n | awk '{print $1}'); do
+		case " ${ONLY:-${name#test_}} " in *" ${name#test_} "*) ;; *) continue ;; esac
 		log=$T/$name.log
 		(
 			set -e

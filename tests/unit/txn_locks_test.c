@@ -437,6 +437,43 @@ static void reads_go_to_the_next_leader(void)
 	txf_settle(&f);
 }
 
+/* What a reference leads to is read under a lock of its own. */
+static void references_wait_for_their_targets(void)
+{
+	struct txf_key target = txf_key(0, 50, 'I', "");
+	struct txf_options lock = {.lock_only = true};
+	struct txf_call *call;
+	uint8_t number[8];
+
+	le64_put(number, be64_get(target.bytes + 2));
+	CHECK_OK(txf_put(&c, a(), slice_of(number, 8)));
+	CHECK_OK(txf_put(&c, txf_slice(&target), slice_of(number, 8)));
+	for (int scans = 0; scans < 2; scans++) {
+		uint64_t sequence;
+
+		txn_mini_reset(&m);
+		(void)txn_delete(&m, txf_slice(&target));
+		CHECK_OK(txf_send(&c, &m, &lock, &call));
+		sequence = call->sequence;
+		CHECK_OK(txf_await(call, NULL, NULL));
+		txn_mini_reset(&m);
+		if (scans) {
+			(void)txn_scan_ref(&m, a(), b(), 9, 0, 'I', (struct slice){0});
+		} else {
+			(void)txn_get(&m, a());
+			(void)txn_get_ref(&m, 0, 0, 'I', (struct slice){0});
+			(void)txn_get_ref(&m, 1, 0, 'I', (struct slice){0}); /* to itself */
+		}
+		CHECK_OK(txf_send(&other, &m, NULL, &call));
+		pass(3 * NS_PER_MS);
+		CHECK_FALSE(call->done);
+		give_back(sequence);
+		CHECK_OK(txf_await(call, &m, &r));
+		CHECK_OK(scans ? r.reads[0].items[0].ref.status : r.reads[2].value.status);
+	}
+	txf_settle(&f);
+}
+
 static bool scan_done;
 
 static void scanner(void *arg)
@@ -529,6 +566,7 @@ static const struct check_test tests[] = {
 	T(reads_pass_those_who_wait),
 	T(reads_go_to_the_next_leader),
 	T(reads_of_former_leaders_are_not_ours),
+	T(references_wait_for_their_targets),
 	T(locks_are_described),
 };
 CHECK_MAIN(tests)

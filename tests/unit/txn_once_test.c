@@ -406,6 +406,173 @@ static void errors_of_the_store_stop_the_replica(void)
 	txn_mem_free(mem);
 }
 
+/* ---- damaged state ---- */
+
+static int open_copy(struct txn_mem *mem)
+{
+	struct tsm_config cfg;
+	struct tsm *t = NULL;
+	int err;
+
+	tsm_config_default(&cfg);
+	cfg.store = txn_mem_store(mem);
+	err = tsm_open(&cfg, &t);
+	if (!err)
+		tsm_audit(t);
+	tsm_close(t);
+	return err;
+}
+
+struct record {
+	enum txn_table table;
+	struct buf key, value;
+};
+
+struct record_list {
+	enum txn_table table;
+	struct record items[64];
+	unsigned count;
+};
+
+static bool collect(void *ctx, struct slice key, struct slice v)
+{
+	struct record_list *l = ctx;
+	struct record *rec = &l->items[l->count];
+
+	*rec = (struct record){.table = l->table};
+	CHECK_OK(buf_set(&rec->key, key));
+	CHECK_OK(buf_set(&rec->value, v));
+	return ++l->count < sizeof(l->items) / sizeof(l->items[0]);
+}
+
+/* Every table gets something: replies, a lock transaction of two groups, those who wait for it. */
+static void fill_tables(struct record_list *l)
+{
+	struct txf_key far = txf_key(1, 1, 'T', "far");
+	struct txf_options lock = {.lock_only = true};
+	struct txn_store *st = txn_mem_store(txf_mem(&f, 0));
+	struct txf_call *call;
+
+	store_number(a(), 0);
+	(void)txn_delete(&m, a());
+	(void)txn_delete(&m, txf_slice(&far));
+	CHECK_OK(txf_send(&c, &m, &lock, &call));
+	CHECK_OK(txf_await(call, NULL, NULL));
+	CHECK_OK(txf_send(&c, &m, NULL, &call)); /* several groups */
+	txn_mini_reset(&m);
+	(void)txn_delete(&m, a());
+	CHECK_OK(txf_send(&c, &m, NULL, &call));
+	for (int i = 0; i < 30; i++)
+		txf_step(&f);
+	for (l->table = TXN_TABLE_TXN; l->table <= TXN_TABLE_STATE; l->table++)
+		CHECK_OK(st->scan(st, l->table, (struct slice){0}, (struct slice){0}, collect, l));
+	CHECK_INT_EQ(txn_mem_count(txf_mem(&f, 0), TXN_TABLE_TXN), 2);
+	CHECK_INT_EQ(txn_mem_count(txf_mem(&f, 0), TXN_TABLE_QUEUE), 2);
+}
+
+/* Cut short, a record is damage, or (a counter or a flag) still something; nothing breaks. */
+static void damaged_state_is_noticed(void)
+{
+	struct txn_mem *mem = txn_mem_new();
+	struct txn_store *st = txn_mem_store(mem);
+	struct record_list list = {0};
+	unsigned noticed = 0, tried = 0;
+
+	fill_tables(&list);
+	for (unsigned i = 0; i < list.count; i++) {
+		struct record *rec = &list.items[i];
+
+		for (size_t len = 0; len < rec->value.len; len++) {
+			int err;
+
+			txn_mem_copy(mem, txf_mem(&f, 0));
+			CHECK_OK(open_copy(mem));
+			txn_mem_begin(mem);
+			st->put(st, rec->table, buf_slice(&rec->key),
+				slice_of(rec->value.data, len));
+			txn_mem_commit(mem);
+			err = open_copy(mem);
+			if (err)
+				CHECK_ERR(err, ERR_CORRUPT);
+			noticed += err != 0;
+			tried++;
+			if (rec->table == TXN_TABLE_TXN || rec->table == TXN_TABLE_QUEUE)
+				CHECK_ERR(err, ERR_CORRUPT);
+		}
+		buf_release(&rec->key);
+		buf_release(&rec->value);
+	}
+	CHECK_TRUE(tried > 100 && noticed > tried / 2);
+	txn_mem_free(mem);
+}
+
+/* A value without its header: the replica stops instead of calling it absent or empty. */
+static void damaged_values_stop_the_replica(void)
+{
+	struct txn_mem *mem = txn_mem_new();
+	struct txn_store *st = txn_mem_store(mem);
+	struct tsm_config cfg;
+	struct tsm *t = NULL;
+	struct buf bytes;
+
+	(void)txn_add(&m, a(), n8, 1, true);
+	(void)txn_scan(&m, a(), b(), 10);
+	bytes = request_bytes(1, 0, &m);
+	tsm_config_default(&cfg);
+	cfg.store = st;
+	CHECK_OK(tsm_open(&cfg, &t));
+	txn_mem_begin(mem);
+	st->put(st, TXN_TABLE_DATA, a(), slice_str("short"));
+	tsm_begin_entry(t, 1, 1000);
+	CHECK_ERR(tsm_apply(t, buf_slice(&bytes)), ERR_CORRUPT);
+	CHECK_ERR(tsm_end_entry(t), ERR_CORRUPT);
+	txn_mem_discard(mem);
+	tsm_close(t);
+	buf_release(&bytes);
+	txn_mem_free(mem);
+}
+
+/* ---- local reads that cannot be ---- */
+
+static int read_directly(struct tsm *t, struct slice part)
+{
+	struct tsm_output o;
+	int status = 1;
+
+	tsm_read(t, 77, part, f.now_ns);
+	while (tsm_output_next(t, &o)) {
+		if (o.kind != TSM_READ_DONE)
+			continue;
+		CHECK_U64_EQ(o.token, 77);
+		CHECK_OK(txn_result_merge(&r, o.bytes));
+		status = r.status;
+	}
+	return status;
+}
+
+static void reads_that_cannot_be_are_refused(void)
+{
+	struct txf_key far = txf_key(1, 1, 'T', "far");
+	struct txn_part parts[TXN_GROUPS_MAX];
+	uint32_t n = 0;
+
+	(void)txn_get(&m, txf_slice(&far));
+	CHECK_OK(txn_split(&m, txf_route, &f, parts, &n));
+	txn_result_prepare(&r, &m);
+	CHECK_ERR(read_directly(txf_leader(&f, 0), buf_slice(&parts[0].body)), ERR_WRONG_SHARD);
+	txn_result_prepare(&r, &m);
+	CHECK_ERR(read_directly(txf_leader(&f, 1), slice_str("garbage")), ERR_PROTO);
+	txn_result_prepare(&r, &m);
+	CHECK_OK(read_directly(txf_leader(&f, 1), buf_slice(&parts[0].body)));
+	txn_parts_release(parts, n);
+	txn_mini_reset(&m);
+	(void)txn_put(&m, a(), slice_str("x"));
+	CHECK_OK(txn_split(&m, txf_route, &f, parts, &n));
+	txn_result_prepare(&r, &m);
+	CHECK_ERR(read_directly(txf_leader(&f, 0), buf_slice(&parts[0].body)), ERR_PROTO);
+	txn_parts_release(parts, n);
+}
+
 #define T(fn) CHECK_TEST_WITH(setup, teardown, fn)
 static const struct check_test tests[] = {
 	T(a_request_is_executed_once),
@@ -420,5 +587,8 @@ static const struct check_test tests[] = {
 	T(mutated_requests_do_no_harm),
 	T(checks_tell_what_a_request_is),
 	T(errors_of_the_store_stop_the_replica),
+	T(damaged_state_is_noticed),
+	T(damaged_values_stop_the_replica),
+	T(reads_that_cannot_be_are_refused),
 };
 CHECK_MAIN(tests)

@@ -1,6 +1,7 @@
 /* See process.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -80,10 +81,21 @@ static void last_log_line(const char *path, char *out, size_t size)
 	out[strcspn(out, "\n")] = '\0';
 }
 
+/* By its path, so that `ps` shows a name that means something. */
+static const char *own_path(char *path, size_t size)
+{
+	ssize_t n = readlink("/proc/self/exe", path, size - 1);
+
+	if (n <= 0)
+		return "/proc/self/exe";
+	path[n] = '\0';
+	return path;
+}
+
 static _Noreturn void child(char *const *argv, const char *log_path, int ready_fd)
 {
 	unsigned n = 0;
-	char fd_text[16];
+	char fd_text[16], path[PATH_MAX];
 	char **args;
 	int log, null;
 
@@ -100,7 +112,8 @@ static _Noreturn void child(char *const *argv, const char *log_path, int ready_f
 	snprintf(fd_text, sizeof(fd_text), "%d", ready_fd);
 	args[n] = (char *)(uintptr_t) "--ready-fd";
 	args[n + 1] = fd_text;
-	execv("/proc/self/exe", args);
+	execv(own_path(path, sizeof(path)), args);
+	execv("/proc/self/exe", args); /* the file has been replaced meanwhile */
 	_exit(127);
 }
 

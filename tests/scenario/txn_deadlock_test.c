@@ -337,6 +337,52 @@ static void in_one_group_too(void)
 	upgrade(&key[0], &second[0]);
 }
 
+/* ---- many ---- */
+
+static void a_full_line_is_busy_for_all_groups(void)
+{
+	static struct txf_call *calls[TXN_WAITERS_PER_KEY_MAX];
+	struct txf_options home = {.home = txf_slice(&key[1])};
+	struct txf_call *call;
+	struct txn_lock lock;
+
+	lock_keys(&key[0], NULL, &lock);
+	add(&key[0], 1);
+	for (unsigned i = 0; i < TXN_WAITERS_PER_KEY_MAX; i++)
+		CHECK_OK(txf_send(&other, &m, NULL, &calls[i]));
+	for (unsigned i = 0; i < 2 * TXN_WAITERS_PER_KEY_MAX; i++)
+		txf_step(&f);
+	add(&key[1], 1);
+	CHECK_OK(txf_send(&c, &m, NULL, &call)); /* coordinated where the line is full */
+	CHECK_ERR(txf_await(call, NULL, NULL), ERR_BUSY);
+	CHECK_OK(txf_send(&c, &m, &home, &call)); /* where it is not */
+	CHECK_ERR(txf_await(call, NULL, NULL), ERR_BUSY);
+	c.executor.unlock(&c.executor, &lock);
+	for (unsigned i = 0; i < TXN_WAITERS_PER_KEY_MAX; i++)
+		CHECK_OK(txf_await(calls[i], NULL, NULL));
+	CHECK_U64_EQ(value_of(&key[0]), TXN_WAITERS_PER_KEY_MAX);
+	CHECK_U64_EQ(value_of(&key[1]), 0);
+	txf_settle(&f);
+}
+
+static void many_transactions_end_together(void)
+{
+	static struct txf_call *calls[300];
+
+	add(&key[0], 1);
+	add(&key[1], 1);
+	add(&key[2], 1);
+	for (unsigned i = 0; i < 300; i++)
+		CHECK_OK(txf_send(&c, &m, NULL, &calls[i]));
+	for (unsigned i = 0; i < 300; i++)
+		CHECK_OK(txf_await(calls[i], NULL, NULL));
+	txf_settle(&f);
+	for (uint32_t g = 0; g < 3; g++) {
+		CHECK_U64_EQ(value_of(&key[g]), 300);
+		CHECK_INT_EQ(txn_mem_count(txf_mem(&f, g), TXN_TABLE_TXN), 0);
+	}
+}
+
 #define T(fn) CHECK_TEST_WITH(setup, teardown, fn)
 static const struct check_test tests[] = {
 	T(the_youngest_of_a_ring_is_the_victim),
@@ -349,5 +395,7 @@ static const struct check_test tests[] = {
 	T(locks_survive_their_leaders),
 	T(upgrades_that_deadlock_are_found),
 	T(in_one_group_too),
+	T(a_full_line_is_busy_for_all_groups),
+	T(many_transactions_end_together),
 };
 CHECK_MAIN(tests)

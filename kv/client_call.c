@@ -65,9 +65,29 @@ struct attempt {
 	struct kv_client *c;
 	uint32_t group, node;
 	uint64_t timeout_ns, backoff_ns, deadline_ns;
+	uint64_t begun_ns;
 	unsigned redirects; /* in a row, without a pause */
 	bool *unknown;
 };
+
+static void suspect(struct attempt *a, uint64_t span_ns)
+{
+	struct kv_client *c = a->c;
+
+	if (c->leader[a->group] == a->node)
+		c->leader[a->group] = 0;
+	c->suspect_ns[a->node % NODES_MAX] = env_mono_ns(c->cfg.env) + span_ns;
+}
+
+/* No answer in time. If the node has answered others meanwhile, it is well, and the request waits for
+ * a lock: it is sent there again. */
+static int after_timeout(struct attempt *a)
+{
+	if (a->c->heard_ns[a->node % NODES_MAX] < a->begun_ns)
+		suspect(a, SILENT_NS);
+	a->timeout_ns = a->timeout_ns * 2 > ATTEMPT_NS_MAX ? ATTEMPT_NS_MAX : a->timeout_ns * 2;
+	return env_mono_ns(a->c->cfg.env) >= a->deadline_ns ? ERR_TIMEOUT : 0;
+}
 
 /* After a transport error. 0: try again. */
 static int after_transport_error(struct attempt *a, int err)
@@ -87,15 +107,10 @@ static int after_transport_error(struct attempt *a, int err)
 		return err;
 	}
 	a->c->stats.retries++;
-	if (a->c->leader[a->group] == a->node)
-		a->c->leader[a->group] = 0;
+	if (err == ERR_TIMEOUT)
+		return after_timeout(a);
 	if (err != ERR_BUSY)
-		a->c->suspect_ns[a->node % NODES_MAX] = env_mono_ns(a->c->cfg.env) + SUSPECT_NS;
-	if (err == ERR_TIMEOUT) {
-		a->timeout_ns = a->timeout_ns * 2 > ATTEMPT_NS_MAX ? ATTEMPT_NS_MAX
-								   : a->timeout_ns * 2;
-		return env_mono_ns(a->c->cfg.env) >= a->deadline_ns ? ERR_TIMEOUT : 0;
-	}
+		suspect(a, SUSPECT_NS);
 	return kv__pause(a->c, &a->backoff_ns, a->deadline_ns);
 }
 
@@ -133,9 +148,11 @@ static int call_node(struct attempt *a, uint8_t type, struct slice request, stru
 	char address[ADDRESS_SIZE_MAX]; /* the layout may be replaced meanwhile */
 	struct buf head = BUF_INIT;
 	struct slice parts[2];
-	uint64_t until = env_mono_ns(env) + a->timeout_ns;
+	uint64_t until;
 	int err;
 
+	a->begun_ns = env_mono_ns(env);
+	until = a->begun_ns + a->timeout_ns;
 	if (!known)
 		return ERR_UNREACHABLE;
 	snprintf(address, sizeof(address), "%s", known);
@@ -150,6 +167,10 @@ static int call_node(struct attempt *a, uint8_t type, struct slice request, stru
 							reply)
 			    : ERR_NOMEM;
 	buf_release(&head);
+	if (!err) {
+		a->c->heard_ns[a->node % NODES_MAX] = env_mono_ns(env);
+		a->c->suspect_ns[a->node % NODES_MAX] = 0;
+	}
 	return err;
 }
 

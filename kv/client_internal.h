@@ -15,7 +15,8 @@
 #define BACKOFF_NS_MAX	 (100 * NS_PER_MS)
 #define CANCEL_NS	 (2 * NS_PER_S) /* how long an interrupted write waits for its fate */
 #define UNLOCK_NS	 (5 * NS_PER_S) /* how long locks are asked to be given up */
-#define SUSPECT_NS	 (250 * NS_PER_MS) /* a node that failed is not asked again so soon */
+#define SUSPECT_NS	 (250 * NS_PER_MS) /* a node that broke off is not asked again so soon */
+#define SILENT_NS	 (100 * NS_PER_MS) /* nor one that answered nothing at all in an attempt's time */
 #define SESSION_RENEW_NS (10 * NS_PER_S)
 #define SESSION_DEAD_NS	 (60 * NS_PER_S) /* not renewed for so long: others may close it */
 
@@ -36,6 +37,7 @@ struct kv_client {
 	uint32_t round[GROUPS_MAX];  /* next member to try when it is not known */
 	bool used[GROUPS_MAX];	     /* groups that may hold replies of this session */
 	uint64_t suspect_ns[NODES_MAX]; /* until then others are asked first */
+	uint64_t heard_ns[NODES_MAX];	/* when the node answered last, whatever it was */
 
 	uint64_t id; /* session; 0: none yet */
 	bool opening; /* a fiber is opening it */

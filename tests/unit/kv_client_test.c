@@ -209,7 +209,7 @@ static void dead_leader_story(struct kcf *f)
 {
 	kcf_client(f, true);
 	CHECK_OK(kcf_write(f, 1, 0));
-	f->now_ns = 2 * NS_PER_S - 450 * NS_PER_MS; /* it is replaced in 450 ms */
+	f->now_ns = 2 * NS_PER_S - 350 * NS_PER_MS; /* it is replaced in 350 ms */
 	f->script = the_first_leader_is_dead;
 	CHECK_OK(kcf_write(f, 1, 0));
 	CHECK_U64_EQ(f->counter, 1);
@@ -219,6 +219,42 @@ static void dead_leader_story(struct kcf *f)
 static void a_dead_node_is_not_asked_again_at_once(void)
 {
 	kcf_run(&k, dead_leader_story);
+}
+
+/* A request that waits for a lock is no reason to look for another leader: the node answers others. */
+static void lock_wait(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
+{
+	fate->hold = c->type == KV_EXEC && c->group == 1 && f->counter++ == 0;
+}
+
+static void lock_wait_story(struct kcf *f)
+{
+	struct kcf_writer w;
+	uint64_t begin = 0;
+
+	kcf_client(f, true);
+	f->leader[2] = f->leader[1]; /* one node leads both */
+	CHECK_OK(kcf_write(f, 1, 0));
+	CHECK_OK(kcf_write(f, 2, 0));
+	kcf_forget(f);
+	f->script = lock_wait;
+	kcf_start_writer(f, &w, 1);
+	while (!w.done && begin < 200) { /* others go on at full speed */
+		uint64_t at = f->now_ns;
+
+		CHECK_OK(kcf_write(f, 2, 0));
+		CHECK_TRUE(f->now_ns - at <= 2 * KCF_LATENCY_NS);
+		begin++;
+	}
+	CHECK_TRUE(w.done); /* its second attempt was answered */
+	CHECK_OK(w.err);
+	for (uint32_t i = 1; i <= kcf_count(f, KV_EXEC); i++)
+		CHECK_U64_EQ(kcf_nth(f, KV_EXEC, i)->node, f->leader[1]);
+}
+
+static void a_slow_request_does_not_slow_others(void)
+{
+	kcf_run(&k, lock_wait_story);
 }
 
 /* ---- exactly once ---- */
@@ -425,6 +461,7 @@ static const struct check_test tests[] = {
 	T(an_election_is_waited_for),
 	T(redirects_in_a_circle_do_not_spin),
 	T(a_dead_node_is_not_asked_again_at_once),
+	T(a_slow_request_does_not_slow_others),
 	T(a_lost_answer_is_asked_for_with_the_same_request),
 	T(final_errors_are_not_retried),
 	T(passing_trouble_is_waited_out),

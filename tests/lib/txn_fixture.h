@@ -1,6 +1,6 @@
-/* A cluster of transaction state machines under virtual time: groups x replicas over perfect logs, a
- * network that delays, loses, repeats and reorders, leaders that come and go, replicas that restart.
- * Everything follows from the seed.
+/* A cluster of transaction state machines under virtual time: groups x replicas over perfect logs,
+ * a network that delays, loses, repeats and reorders, leaders that come and go, replicas that
+ * restart. Everything follows from the seed.
  *
  * A group's log is an array of entries. All replicas apply all of it, some later; their stores must
  * be equal after each entry. What the leader's machine puts out is carried out, what others put out
@@ -80,7 +80,7 @@ struct txf {
 	struct txf_config cfg;
 	uint64_t random, now_ns, order, steps;
 	bool quiet;  /* no more faults */
-	/* Garbage is about: messages to groups that do not exist are dropped and answers not compared. */
+	/* Garbage is about: messages to unknown groups are dropped, answers are not compared. */
 	bool strays;
 	struct env env;
 	struct fiber_sched *fibers;
@@ -114,16 +114,16 @@ bool txf_step(struct txf *f); /* the next event; false: nothing is left to happe
 void txf_spawn(struct txf *f, fiber_fn *fn, void *arg);
 bool txf_run(struct txf *f); /* until all fibers have ended; false (and failed): they hang */
 void txf_sleep(struct txf *f, uint64_t ns);
-/* Ends the faults, elects leaders, runs until nothing happens any more, compares all replicas, audits
- * them; no lock, waiting or prepared transaction may be left. */
+/* Ends the faults, elects leaders, runs until nothing happens any more, compares and audits all
+ * replicas; no lock, waiting or prepared transaction may be left. */
 void txf_settle(struct txf *f);
 /* The checks at the end of txf_settle, without the rest. */
 void txf_check_replicas(struct txf *f);
 
 /* ---- faults, by hand ---- */
 
-/* The leader is gone; of what it had proposed the first @kept commands stay. A new one comes by itself
- * after a while (elect_after_ns), or never (UINT64_MAX). */
+/* The leader is gone; of what it had proposed the first @kept commands stay. A new one comes by
+ * itself after a while (elect_after_ns), or never (UINT64_MAX). */
 void txf_leader_loss(struct txf *f, uint32_t group, unsigned kept, uint64_t elect_after_ns);
 void txf_elect(struct txf *f, uint32_t group, unsigned replica);
 void txf_restart(struct txf *f, uint32_t group, unsigned replica);
@@ -188,12 +188,12 @@ struct txf_call {
 struct txf_options {
 	bool lock_only;
 	uint64_t lock;	   /* sequence; 0: none */
-	struct slice home; /* empty: the first mutation's key, else the first read's or condition's */
+	struct slice home; /* empty: that of the first mutation, else of the first read, condition */
 	uint64_t age;	   /* 0: now */
 };
 
-/* Sends @m as a request of its own; txf_await waits for the reply, merges it into @r and ends it. ERR_*
- * of what cannot be sent, else *out. */
+/* Sends @m as a request of its own; txf_await waits for the reply, merges it into @r and ends it.
+ * ERR_* of what cannot be sent, else *out. */
 int txf_send(struct txf_client *c, const struct txn_mini *m, const struct txf_options *o,
 	     struct txf_call **out);
 /* Sends @command under a sequence of the client; its reply is awaited as that of any other. */

@@ -65,7 +65,7 @@ struct attempt {
 	struct kv_client *c;
 	uint32_t group, node;
 	uint64_t timeout_ns, backoff_ns, deadline_ns;
-	uint64_t begun_ns;
+	unsigned silences;  /* nodes that answered nothing */
 	unsigned redirects; /* in a row, without a pause */
 	bool *unknown;
 };
@@ -79,14 +79,19 @@ static void suspect(struct attempt *a, uint64_t span_ns)
 	c->suspect_ns[a->node % NODES_MAX] = env_mono_ns(c->cfg.env) + span_ns;
 }
 
-/* No answer in time. If the node has answered others meanwhile, it is well, and the request waits for
- * a lock: it is sent there again. */
+/* No answer in time. If the node has answered others lately, it is well, and the request waits for a
+ * lock: it is sent there again. Else another is asked, at first no longer than this one. */
 static int after_timeout(struct attempt *a)
 {
-	if (a->c->heard_ns[a->node % NODES_MAX] < a->begun_ns)
+	uint64_t now = env_mono_ns(a->c->cfg.env), heard = a->c->heard_ns[a->node % NODES_MAX];
+	bool silent = now - heard >= a->timeout_ns / 2;
+
+	if (silent)
 		suspect(a, SILENT_NS);
-	a->timeout_ns = a->timeout_ns * 2 > ATTEMPT_NS_MAX ? ATTEMPT_NS_MAX : a->timeout_ns * 2;
-	return env_mono_ns(a->c->cfg.env) >= a->deadline_ns ? ERR_TIMEOUT : 0;
+	if (!silent || a->silences++ > 0)
+		a->timeout_ns = a->timeout_ns * 2 > ATTEMPT_NS_MAX ? ATTEMPT_NS_MAX
+								   : a->timeout_ns * 2;
+	return now >= a->deadline_ns ? ERR_TIMEOUT : 0;
 }
 
 /* After a transport error. 0: try again. */
@@ -148,11 +153,9 @@ static int call_node(struct attempt *a, uint8_t type, struct slice request, stru
 	char address[ADDRESS_SIZE_MAX]; /* the layout may be replaced meanwhile */
 	struct buf head = BUF_INIT;
 	struct slice parts[2];
-	uint64_t until;
+	uint64_t until = env_mono_ns(env) + a->timeout_ns;
 	int err;
 
-	a->begun_ns = env_mono_ns(env);
-	until = a->begun_ns + a->timeout_ns;
 	if (!known)
 		return ERR_UNREACHABLE;
 	snprintf(address, sizeof(address), "%s", known);

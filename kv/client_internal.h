@@ -16,7 +16,7 @@
 #define CANCEL_NS	 (2 * NS_PER_S) /* how long an interrupted write waits for its fate */
 #define UNLOCK_NS	 (5 * NS_PER_S) /* how long locks are asked to be given up */
 #define SUSPECT_NS	 (250 * NS_PER_MS) /* a node that broke off is not asked again so soon */
-#define SILENT_NS	 (100 * NS_PER_MS) /* nor one that answered nothing at all in an attempt's time */
+#define SILENT_NS	 (100 * NS_PER_MS) /* nor one that was silent while an attempt ran out */
 #define SESSION_RENEW_NS (10 * NS_PER_S)
 #define SESSION_DEAD_NS	 (60 * NS_PER_S) /* not renewed for so long: others may close it */
 

@@ -257,6 +257,36 @@ static void a_slow_request_does_not_slow_others(void)
 	kcf_run(&k, lock_wait_story);
 }
 
+/* It answered a moment before it froze: that does not count as a sign of life when the time is up. */
+static void freezes(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
+{
+	if (c->type != KV_EXEC || c->node != f->layout.groups[1].members[0])
+		return;
+	fate->before = ERR_TIMEOUT;
+	f->counter++;
+	f->leader[1] = c->node % 3 + 1;
+}
+
+static void frozen_story(struct kcf *f)
+{
+	uint64_t begin;
+
+	kcf_client(f, true);
+	f->leader[2] = f->leader[1];
+	CHECK_OK(kcf_write(f, 1, 0));
+	CHECK_OK(kcf_write(f, 2, 0));
+	f->script = freezes;
+	begin = f->now_ns;
+	CHECK_OK(kcf_write(f, 1, 0));
+	CHECK_U64_EQ(f->counter, 1);
+	CHECK_TRUE(f->now_ns - begin < 400 * NS_PER_MS);
+}
+
+static void a_frozen_node_is_left_after_one_attempt(void)
+{
+	kcf_run(&k, frozen_story);
+}
+
 /* ---- exactly once ---- */
 
 static void first_answer_lost(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
@@ -462,6 +492,7 @@ static const struct check_test tests[] = {
 	T(redirects_in_a_circle_do_not_spin),
 	T(a_dead_node_is_not_asked_again_at_once),
 	T(a_slow_request_does_not_slow_others),
+	T(a_frozen_node_is_left_after_one_attempt),
 	T(a_lost_answer_is_asked_for_with_the_same_request),
 	T(final_errors_are_not_retried),
 	T(passing_trouble_is_waited_out),

@@ -99,6 +99,7 @@ struct fs {
 	uint64_t hash_mask; /* all ones; tests make ties with fewer */
 	struct fs_hints hints;
 	struct fs_node *nodes;
+	LIST_HEAD(fs_files, fs_file) files; /* open ones */
 	struct {
 		uint64_t next, end, spare_next, spare_end; /* numbers in hand */
 		bool filling;
@@ -255,6 +256,7 @@ int fs__parent_changed(struct fs_op *op, struct fs_parent *p); /* 0: try again *
 /* ---- nodes and open files ---- */
 
 struct fs_file {
+	LIST_ENTRY(fs_file) link;
 	struct fs *fs;
 	struct fs_node *node;
 	unsigned flags;

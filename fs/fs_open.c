@@ -129,6 +129,7 @@ static struct fs *fs_new(const struct fs_backend *b, const struct fs_options *o)
 	TAILQ_INIT(&fs->reap.jobs);
 	TAILQ_INIT(&fs->closers);
 	LIST_INIT(&fs->tasks);
+	LIST_INIT(&fs->files);
 	return fs;
 }
 
@@ -167,9 +168,12 @@ static void wake_sleepers(struct fs *fs, bool all)
 void fs_close(struct fs *fs)
 {
 	bool passed_on = false;
+	struct fs_file *f;
 
 	if (!fs)
 		return;
+	while ((f = LIST_FIRST(&fs->files)) != NULL) /* the kernel has not closed them: a lazy umount */
+		fs_file_close(f);
 	fs->closing = true;
 	wake_sleepers(fs, false);
 	while (!LIST_EMPTY(&fs->tasks)) {

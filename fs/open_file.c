@@ -111,6 +111,7 @@ int fs_file_open(struct fs *fs, fs_ino ino, unsigned flags, struct fs_file **out
 	}
 	f = mem_must_alloc(sizeof(*f));
 	*f = (struct fs_file){.fs = fs, .node = n, .flags = flags};
+	LIST_INSERT_HEAD(&fs->files, f, link);
 	fs->stats.open_files++;
 	if (flags & FS_O_TRUNC) {
 		struct fs_inode rec;
@@ -132,6 +133,7 @@ void fs_file_close(struct fs_file *f)
 	struct fs_node *n = f->node;
 
 	CHECK(n->opens > 0);
+	LIST_REMOVE(f, link);
 	n->opens--;
 	fs->stats.open_files--;
 	if (n->opens == 0 && n->orphan) {

@@ -41,6 +41,8 @@ struct mount {
 	uint64_t request_count;
 	struct fiber *starter; /* waits for INIT */
 	struct fiber *drainer; /* waits for request_count == 0 */
+	struct fiber *hurrier; /* interrupts the drainer when it takes too long */
+	bool hurrying;	       /* that fiber lives */
 	char *large[MOUNT_LARGE_BUFFERS];
 	unsigned large_count;
 

@@ -19,6 +19,8 @@
 #include "base/mem.h"
 #include "mount/mount_internal.h"
 
+#define LEAVE_NS (3 * NS_PER_S)
+
 #ifndef PR_SET_IO_FLUSHER
 #define PR_SET_IO_FLUSHER 57
 #endif
@@ -131,6 +133,30 @@ static void on_readable(void *ctx)
 
 /* ---- the end ---- */
 
+/* Leaving takes only so long when the store does not answer: what is left is for fsck to find. */
+static void hurry_main(void *arg)
+{
+	struct mount *mt = arg;
+
+	mt->hurrier = fiber_self();
+	if (mt->fs && fiber_sleep(LEAVE_NS) == 0 && mt->fs)
+		fiber_interrupt(mt->drainer);
+	mt->hurrier = NULL;
+	mt->hurrying = false;
+	fiber_wake(mt->drainer);
+}
+
+static void close_fs(struct mount *mt)
+{
+	mt->hurrying = fiber_start(loop_fibers(mt->loop), hurry_main, mt) == 0;
+	fs_close(mt->fs);
+	mt->fs = NULL;
+	if (mt->hurrier)
+		fiber_interrupt(mt->hurrier);
+	while (mt->hurrying)
+		fiber_park();
+}
+
 static void drain_main(void *arg)
 {
 	struct mount *mt = arg;
@@ -142,8 +168,7 @@ static void drain_main(void *arg)
 			fiber_interrupt(r->fiber);
 	while (mt->request_count > 0)
 		fiber_park();
-	fs_close(mt->fs);
-	mt->fs = NULL;
+	close_fs(mt);
 	kv_client_close(mt->client);
 	mt->client = NULL;
 	loop_stop(mt->loop);

@@ -399,8 +399,8 @@ static void own_begin(struct tsm *t, struct coord *c)
 	tx->lock_only = c->lock_only;
 	tx->writes = c->parts[0].writes;
 	tx->body = c->parts[0].body;
-	txn__wants(t);
-	tx->blocker = txn__blocker(t, NULL, c->id, c->lock, false);
+	txn__wants(t, c->lock_only);
+	txn__barred(t, tx, txn__blocker(t, NULL, c->id, c->lock, false));
 	if (!tx->blocker) {
 		txn__coord_own_run(t, tx);
 	} else if (txn__line_full(t)) {

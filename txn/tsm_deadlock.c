@@ -95,7 +95,7 @@ static void chase_all(struct chase *ch)
 		}
 		if (!txn__decode_part(t, w->body))
 			continue;
-		txn__wants(t);
+		txn__wants(t, w->lock_only);
 		txn__blockers(t, w, w->id, w->lock, note, ch);
 	}
 }

@@ -420,6 +420,7 @@ void txn__changes_write(struct tsm *t, uint64_t stamp)
 	}
 	txn__stamp_raise(t, stamp);
 	txn__changes_drop(t);
+	txn__changed(t);
 }
 
 /* ---- mutations ---- */
@@ -576,14 +577,19 @@ static int do_mutations(struct tsm *t, uint64_t stamp)
 
 int txn__evaluate(struct tsm *t, uint64_t stamp)
 {
-	struct reply_head h = {.stamp = stamp};
 	int status = 0;
 
-	txn__changes_drop(t);
 	for (uint32_t i = 0; i < t->part.cond_count && !status; i++)
 		status = cond_check(t, &t->part.conds[i], t->part.cond_index[i]);
-	if (status)
-		return status;
+	return status ? status : txn__evaluate_again(t, stamp);
+}
+
+int txn__evaluate_again(struct tsm *t, uint64_t stamp)
+{
+	struct reply_head h = {.stamp = stamp};
+	int status;
+
+	txn__changes_drop(t);
 	buf_reset(&t->reply);
 	txn__reply_head(&t->reply, &h);
 	status = do_reads(t);

@@ -114,7 +114,8 @@ struct tx { /* a part that waits for its locks, or holds them (is prepared) */
 	struct lock *locks;
 	uint32_t lock_count;
 	struct txn_arena_chunk *lock_keys;
-	struct tx *blocker; /* waiting: one that bars it; NULL: examine. A cache */
+	struct tx *blocker; /* waiting: one that bars it; NULL: examine. A note, see README */
+	bool by_reference;  /* and that only by where a reference leads: data may change that */
 
 	/* leader */
 	uint64_t due_ns;   /* waiting: next probe; prepared participant: next ASK. 0: not armed */
@@ -247,6 +248,7 @@ struct tsm {
 	uint32_t ranges_waiting;
 	uint32_t waiting_count, prepared_count, lock_count, reply_count;
 	bool released; /* locks were given back: examine who waits */
+	bool any_by_reference; /* some who wait may be barred only by_reference */
 
 	/* leader */
 	bool leading;
@@ -260,6 +262,7 @@ struct tsm {
 	/* scratch */
 	struct part part;
 	struct want_set wants;
+	bool by_reference; /* of the last txn__blocker */
 	struct buf value, reply, enc, store_key;
 	struct overlay overlay;
 
@@ -381,6 +384,9 @@ bool txn__part_owned(struct tsm *t);
 /* Checks the conditions of t->part, does its reads, tries its mutations. Leaves the part's reply in
  * t->reply (with @stamp if it writes), and the changes in t->overlay. Returns its status. */
 int txn__evaluate(struct tsm *t, uint64_t stamp);
+/* The same for a part whose conditions held when it got its locks. They are not looked at: a client may
+ * have said of a field that nobody adds to it, and somebody has. */
+int txn__evaluate_again(struct tsm *t, uint64_t stamp);
 /* Writes the changes of the last evaluation, or forgets them. */
 void txn__changes_write(struct tsm *t, uint64_t stamp);
 void txn__changes_drop(struct tsm *t);
@@ -395,10 +401,11 @@ bool txn__ref_key(const struct txn_read *r, struct slice value, struct buf *key)
 struct slice txn__header_skip(struct slice stored, uint64_t *version); /* p NULL: damaged */
 
 /* ---- tsm_locks.c ---- */
-/* What t->part needs, into t->wants. */
-void txn__wants(struct tsm *t);
+/* What t->part needs, into t->wants. Lock transactions take no derived locks: the request that uses them
+ * may change where a reference leads, and then a restart would find other locks than before. */
+void txn__wants(struct tsm *t, bool lock_only);
 /* Somebody who bars t->wants for a transaction at the place: a holder, or one that waits before it.
- * NULL: nobody. @self may be NULL. */
+ * NULL: nobody. @self may be NULL. Sets t->by_reference: only a derived want is barred. */
 struct tx *txn__blocker(struct tsm *t, const struct tx *self, struct txn_id id, uint64_t lock,
 			bool holders_only);
 /* Calls fn for each such one, perhaps several times. */
@@ -408,6 +415,7 @@ void txn__blockers(struct tsm *t, const struct tx *self, struct txn_id id, uint6
 bool txn__line_full(struct tsm *t);
 void txn__lock(struct tsm *t, struct tx *tx); /* registers t->wants for tx */
 void txn__unlock(struct tsm *t, struct tx *tx);
+void txn__changed(struct tsm *t); /* data has changed: references may lead elsewhere */
 struct lock_point *txn__point_next(struct lock_point *p);
 
 /* ---- tsm_queue.c ---- */
@@ -417,6 +425,7 @@ void txn__tx_free(struct tsm *t, struct tx *tx); /* with its locks */
 bool txn__decode_part(struct tsm *t, struct slice body); /* into t->part */
 /* Puts it in line at the present place, with its locks (t->wants). */
 void txn__enqueue(struct tsm *t, struct tx *tx);
+void txn__barred(struct tsm *t, struct tx *tx, struct tx *blocker);
 void txn__dequeue(struct tsm *t, struct tx *tx); /* it no longer waits; its locks are given back */
 void txn__examine(struct tsm *t);		 /* runs those that nobody bars any longer */
 void txn__requeue(struct tsm *t, struct tx *tx); /* after a restart, at t->slot, t->index */

@@ -92,7 +92,7 @@ static void want_scan_refs(struct tsm *t, const struct txn_read *r)
 	buf_release(&s.key);
 }
 
-static void want_reads(struct tsm *t)
+static void want_reads(struct tsm *t, bool lock_only)
 {
 	const struct part *p = &t->part;
 	struct slice keys[TXN_READS_MAX]; /* what each read reads, for references to it */
@@ -101,11 +101,11 @@ static void want_reads(struct tsm *t)
 		const struct txn_read *r = &p->reads[i];
 
 		keys[i] = r->kind == TXN_GET ? r->key : (struct slice){0};
-		if (r->kind == TXN_GET_REF)
-			want_get_ref(t, r, keys, i);
-		else
+		if (r->kind != TXN_GET_REF)
 			want(&t->wants, r->key, r->to, LOCK_S, false);
-		if (r->kind == TXN_SCAN_REF)
+		else if (!lock_only)
+			want_get_ref(t, r, keys, i);
+		if (r->kind == TXN_SCAN_REF && !lock_only)
 			want_scan_refs(t, r);
 	}
 }
@@ -124,7 +124,7 @@ static enum lock_mode mut_mode(const struct txn_mut *u)
 	return LOCK_X;
 }
 
-void txn__wants(struct tsm *t)
+void txn__wants(struct tsm *t, bool lock_only)
 {
 	const struct part *p = &t->part;
 
@@ -135,7 +135,7 @@ void txn__wants(struct tsm *t)
 	for (uint32_t i = 0; i < p->mut_count; i++)
 		want(&t->wants, p->muts[i].key, p->muts[i].to, mut_mode(&p->muts[i]), false);
 	if (p->read_count)
-		want_reads(t);
+		want_reads(t, lock_only);
 }
 
 /* ---- who bars whom ---- */
@@ -247,13 +247,20 @@ static bool ask_want(struct tsm *t, struct asker *a, const struct want *w)
 	return false;
 }
 
+static bool ask_all(struct tsm *t, struct asker *a, bool derived)
+{
+	for (uint32_t i = 0; i < t->wants.count; i++)
+		if (t->wants.items[i].derived == derived && ask_want(t, a, &t->wants.items[i]))
+			return true;
+	return false;
+}
+
+/* Derived wants last: who is barred by another too need not look again when data change. */
 static void ask(struct tsm *t, struct asker *a)
 {
-	if (t->lock_count == 0)
-		return;
-	for (uint32_t i = 0; i < t->wants.count; i++)
-		if (ask_want(t, a, &t->wants.items[i]))
-			return;
+	t->by_reference = false;
+	if (t->lock_count > 0 && !ask_all(t, a, false))
+		t->by_reference = ask_all(t, a, true);
 }
 
 struct tx *txn__blocker(struct tsm *t, const struct tx *self, struct txn_id id, uint64_t lock,
@@ -380,6 +387,22 @@ void txn__unlock(struct tsm *t, struct tx *tx)
 	}
 	if (t->reading_count)
 		t->released = true;
+}
+
+void txn__changed(struct tsm *t)
+{
+	struct tx *w;
+
+	CHECK(t->in_entry);
+	if (!t->any_by_reference)
+		return;
+	t->any_by_reference = false;
+	TAILQ_FOREACH(w, &t->waiting, link) {
+		if (w->blocker && w->by_reference) {
+			w->blocker = NULL;
+			t->released = true;
+		}
+	}
 }
 
 struct lock_point *txn__point_next(struct lock_point *p)

@@ -79,8 +79,9 @@ void txn__prepared_again(struct tsm *t, struct tx *tx, uint64_t stamp)
 		txn__fail(t, ERR_CORRUPT);
 		return;
 	}
-	txn__wants(t);
-	status = tx->lock_only ? txn__evaluate_nothing(t, stamp) : txn__evaluate(t, stamp);
+	txn__wants(t, tx->lock_only);
+	status = tx->lock_only ? txn__evaluate_nothing(t, stamp)
+			       : txn__evaluate_again(t, stamp);
 	txn__changes_drop(t);
 	if (status)
 		txn__fail(t, t->err ? t->err : ERR_CORRUPT);
@@ -162,7 +163,7 @@ static void prepare_begin(struct tsm *t, struct slice bytes, const struct comman
 		vote_no(t, c, ERR_WRONG_SHARD);
 		return;
 	}
-	txn__wants(t);
+	txn__wants(t, c->lock_only);
 	blocker = txn__blocker(t, NULL, c->id, c->lock, false);
 	if (blocker && txn__line_full(t)) {
 		vote_no(t, c, ERR_BUSY);
@@ -170,7 +171,7 @@ static void prepare_begin(struct tsm *t, struct slice bytes, const struct comman
 	}
 	tx = participant_new(t, bytes);
 	tx->writes = t->part.mut_count > 0;
-	tx->blocker = blocker;
+	txn__barred(t, tx, blocker);
 	if (t->err)
 		return;
 	if (blocker)

@@ -72,6 +72,15 @@ static void stand_in_line(struct tsm *t, struct tx *tx)
 	t->unarmed = true;
 }
 
+/* Notes the answer of txn__blocker. */
+void txn__barred(struct tsm *t, struct tx *tx, struct tx *blocker)
+{
+	CHECK(blocker != tx);
+	tx->blocker = blocker;
+	tx->by_reference = blocker && t->by_reference;
+	t->any_by_reference = t->any_by_reference || tx->by_reference;
+}
+
 void txn__enqueue(struct tsm *t, struct tx *tx)
 {
 	stand_in_line(t, tx);
@@ -85,7 +94,7 @@ void txn__requeue(struct tsm *t, struct tx *tx)
 		txn__fail(t, ERR_CORRUPT);
 		return;
 	}
-	txn__wants(t);
+	txn__wants(t, tx->lock_only);
 	stand_in_line(t, tx);
 }
 
@@ -134,8 +143,8 @@ void txn__examine(struct tsm *t)
 				continue;
 			decoded = txn__decode_part(t, tx->body);
 			CHECK(decoded); /* it was when it came */
-			txn__wants(t);
-			tx->blocker = txn__blocker(t, tx, tx->id, tx->lock, false);
+			txn__wants(t, tx->lock_only);
+			txn__barred(t, tx, txn__blocker(t, tx, tx->id, tx->lock, false));
 			if (!tx->blocker) {
 				run(t, tx);
 				break; /* the list may have changed in any way */

@@ -29,7 +29,7 @@ static bool try_read(struct tsm *t, uint64_t token)
 		return true;
 	}
 	if (t->lock_count) {
-		txn__wants(t);
+		txn__wants(t, false);
 		if (txn__blocker(t, NULL, txn_id_of(0, 0), 0, true))
 			return false;
 	}
@@ -88,7 +88,7 @@ void txn__reads_examine(struct tsm *t)
 			buf_release(&reply);
 			continue;
 		}
-		txn__wants(t);
+		txn__wants(t, false);
 		if (txn__blocker(t, NULL, txn_id_of(0, 0), 0, true))
 			continue;
 		(void)txn__evaluate(t, 0);

@@ -120,7 +120,7 @@ static void single_wait(struct tsm *t, struct slice bytes, struct tx *blocker)
 	struct tx *tx = single_new(t, bytes);
 
 	tx->writes = t->part.mut_count > 0;
-	tx->blocker = blocker;
+	txn__barred(t, tx, blocker);
 	if (!t->err)
 		txn__enqueue(t, tx);
 }
@@ -140,7 +140,7 @@ static void single_begin(struct tsm *t, struct slice bytes, const struct command
 	struct tx *blocker = NULL;
 
 	if (t->lock_count > 0) {
-		txn__wants(t);
+		txn__wants(t, false);
 		blocker = txn__blocker(t, NULL, c->id, c->lock, false);
 	}
 	if (!blocker)
@@ -262,13 +262,14 @@ void txn__on_drop(struct tsm *t, const struct command *c)
 	}
 }
 
-static bool end_one_of(struct tsm *t, uint64_t client)
+/* Of the clients @first to @last. In what order does not matter: what is left is the same. */
+static bool end_one_of(struct tsm *t, uint64_t first, uint64_t last)
 {
 	struct coord *c, *next;
 	struct tx *tx;
 
 	HASH_ITER(hh, t->coords, c, next) {
-		if (c->id.client != client)
+		if (c->id.client < first || c->id.client > last)
 			continue;
 		if (c->state == COORD_LOCKED) {
 			txn__coord_unlock(t, c->id);
@@ -280,7 +281,7 @@ static bool end_one_of(struct tsm *t, uint64_t client)
 		}
 	}
 	TAILQ_FOREACH(tx, &t->waiting, link) {
-		if (tx->id.client == client && tx->role == TX_SINGLE) {
+		if (tx->id.client >= first && tx->id.client <= last && tx->role == TX_SINGLE) {
 			single_end(t, tx, ERR_SESSION);
 			return true;
 		}
@@ -295,24 +296,24 @@ void txn__on_close(struct tsm *t, const struct command *c)
 	uint64_t id = c->id.client;
 
 	if (id != 0 && id >= t->floor) {
-		while (end_one_of(t, id) && !t->err)
+		while (end_one_of(t, id, id) && !t->err)
 			;
 		txn__client_close(t, txn__client(t, id));
 	}
 	refuse(t, txn_id_of(id, 0), 0);
 }
 
+/* What clients have under way is looked for by itself: a client of whom nothing is stored yet is not
+ * among the clients after a restart. */
 static void floor_clients(struct tsm *t)
 {
 	struct client *c, *next;
 
-	HASH_ITER(hh, t->clients, c, next) {
-		if (c->id >= t->floor)
-			continue;
-		while (end_one_of(t, c->id) && !t->err)
-			;
-		txn__client_drop(t, c);
-	}
+	while (end_one_of(t, 1, t->floor - 1) && !t->err)
+		;
+	HASH_ITER(hh, t->clients, c, next)
+		if (c->id < t->floor)
+			txn__client_drop(t, c);
 }
 
 void txn__on_floor(struct tsm *t, const struct command *c)

@@ -144,12 +144,14 @@ static void dec_prepare(struct dec *d, struct command *c)
 		dec_fail(d);
 }
 
-void txn__enc_outcome(struct buf *b, struct txn_id id, bool commit, uint64_t stamp)
+void txn__enc_outcome(struct buf *b, struct txn_id id, bool commit, uint64_t stamp,
+		      uint32_t coordinator)
 {
 	enc_u64(b, CMD_OUTCOME);
 	enc_id(b, id);
 	enc_bool(b, commit);
 	enc_u64(b, stamp);
+	enc_u64(b, coordinator);
 }
 
 void txn__enc_decide(struct buf *b, struct txn_id id, bool commit, uint64_t stamp,
@@ -206,6 +208,8 @@ static void dec_decision(struct dec *d, struct command *c)
 	c->stamp = dec_u64(d);
 	if (c->kind == CMD_DECIDE)
 		c->body = dec_bytes(d, REPLY_LEN_MAX);
+	else
+		c->coordinator = (uint32_t)dec_u64_max(d, GROUPS_MAX - 1);
 }
 
 static void dec_fields(struct dec *d, struct command *c)

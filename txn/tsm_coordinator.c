@@ -509,6 +509,8 @@ static void resolve_unknown(struct tsm *t, struct txn_id id, uint32_t group)
 	const struct client *cl = txn__client_find(t, id.client);
 	struct buf b = BUF_INIT;
 
+	if (group == t->cfg.group)
+		return; /* of our own: nobody waits */
 	if (txn__client_closed(t, id.client) || (cl && id.sequence <= cl->mark) ||
 	    txn__reply_kept(t, id)) {
 		send_decision(t, group, id, false, 0);
@@ -568,6 +570,8 @@ static void on_cancel_wish(struct tsm *t, const struct message *m)
 	const struct tx *tx = txn__tx_find(t, m->id);
 	struct buf b = BUF_INIT;
 
+	if (!find_any(t, m->id) && !tx)
+		resolve_unknown(t, m->id, m->from); /* it waits there for nothing */
 	if (c ? c->state == COORD_COMMITTED : !tx || tx->role != TX_SINGLE)
 		return;
 	t->stats.deadlocks += m->why == ERR_DEADLOCK;

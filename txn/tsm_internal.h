@@ -311,7 +311,8 @@ struct command { /* decoded; which fields count depends on the kind */
 int txn__command_decode(struct slice bytes, struct command *c); /* ERR_PROTO */
 int txn__command_kind(struct slice bytes);			/* 0 when malformed */
 void txn__enc_prepare(struct buf *b, const struct command *c);
-void txn__enc_outcome(struct buf *b, struct txn_id id, bool commit, uint64_t stamp);
+void txn__enc_outcome(struct buf *b, struct txn_id id, bool commit, uint64_t stamp,
+		      uint32_t coordinator);
 void txn__enc_ids(struct buf *b, enum command_kind kind, const struct lazy *l);
 void txn__enc_decide(struct buf *b, struct txn_id id, bool commit, uint64_t stamp,
 		     struct slice reply);

@@ -2,6 +2,8 @@
  * command; or OUTCOME, coordinator: committed, kept until the coordinator says END. An abort leaves nothing. */
 #include "txn/tsm_internal.h"
 
+#define ASK_AFTER_PROBES 3u
+
 enum { RECORD_PREPARED = 1, RECORD_OUTCOME };
 
 static struct outcome *outcome_find(struct tsm *t, struct txn_id id)
@@ -215,21 +217,41 @@ static void commit(struct tsm *t, struct tx *tx, uint64_t stamp)
 	txn__tx_free(t, tx);
 }
 
-void txn__on_outcome(struct tsm *t, const struct command *c)
+/* Without effect on data. */
+static void release(struct tsm *t, struct tx *tx)
 {
-	struct tx *tx = txn__tx_find(t, c->id);
-
-	if (!tx || tx->role != TX_PARTICIPANT || (c->commit && tx->waiting))
-		return;
-	if (c->commit) {
-		commit(t, tx, c->stamp > tx->stamp ? c->stamp : tx->stamp);
-		return;
-	}
+	CHECK(tx->role == TX_PARTICIPANT && !outcome_find(t, tx->id));
 	if (tx->waiting)
 		txn__dequeue(t, tx);
 	else
 		txn__store_del(t, TXN_TABLE_TXN, txn__key_id(t, 'P', tx->id));
 	txn__tx_free(t, tx);
+}
+
+/* Is it prepared because of a PREPARE that came again, when the commit had been carried out and forgotten?
+ * That commit has raised the group's clock to its stamp, so ours is above it; while the stamp of a
+ * commit that counts our vote is not below ours. And who is still in line has never voted. */
+static bool spurious(const struct tx *tx, const struct command *c)
+{
+	return tx->waiting || c->stamp < tx->stamp;
+}
+
+/* Whoever does not know a commit has carried it out: commits need this group's vote, and that its locks.
+ * So it is acknowledged, but here only: the memory of one who leads no longer may be older. */
+void txn__on_outcome(struct tsm *t, const struct command *c)
+{
+	struct tx *tx = txn__tx_find(t, c->id);
+
+	if (tx && tx->role != TX_PARTICIPANT)
+		return;
+	if (tx && c->commit && !spurious(tx, c)) {
+		commit(t, tx, c->stamp);
+		return;
+	}
+	if (tx)
+		release(t, tx);
+	if (c->commit)
+		send_plain(t, c->coordinator, c->id, MSG_ACK);
 }
 
 void txn__on_forget(struct tsm *t, const struct command *c)
@@ -272,11 +294,13 @@ static void on_decision_message(struct tsm *t, const struct message *m)
 	const struct tx *tx = txn__tx_find(t, m->id);
 	struct buf b = BUF_INIT;
 
-	if (tx && tx->role == TX_PARTICIPANT && tx->coordinator == m->from) {
-		txn__enc_outcome(&b, m->id, m->commit, m->stamp);
-		txn__propose(t, &b);
-	} else if (!tx && m->commit) { /* done before, perhaps forgotten already */
+	if (tx && (tx->role != TX_PARTICIPANT || tx->coordinator != m->from))
+		return;
+	if (!tx && outcome_find(t, m->id)) {
 		send_plain(t, m->from, m->id, MSG_ACK);
+	} else if (tx || m->commit) {
+		txn__enc_outcome(&b, m->id, m->commit, m->stamp, m->from);
+		txn__propose(t, &b);
 	}
 }
 
@@ -370,6 +394,8 @@ static void waiting_tick(struct tsm *t, struct tx *tx)
 	}
 	txn__arm(t, &tx->due_ns, t->cfg.probe_after_ns << tx->tries);
 	tx->tries += tx->tries < 5;
+	if (tx->role == TX_PARTICIPANT && tx->tries > ASK_AFTER_PROBES)
+		send_plain(t, tx->coordinator, tx->id, MSG_ASK); /* the abort may have been lost */
 	if (t->now_ns - tx->since_ns >= t->cfg.lock_wait_ns_max)
 		give_up(t, tx);
 	else if (tx->role != TX_SINGLE || tx->lock)

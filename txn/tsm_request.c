@@ -239,7 +239,7 @@ void txn__on_cancel(struct tsm *t, const struct command *c)
 	if (txn__client_closed(t, c->id.client)) {
 		notify(t, c, false, 0);
 		refuse(t, c->id, ERR_SESSION);
-	} else if (!txn__coord_find(t, c->id) &&
+	} else if (!tx && !txn__coord_find(t, c->id) &&
 		   c->id.sequence <= txn__client(t, c->id.client)->mark) {
 		notify(t, c, false, 0);
 		refuse(t, c->id, ERR_FORGOTTEN);

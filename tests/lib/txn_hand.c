@@ -281,11 +281,10 @@ struct buf txh_decide(struct txn_id id, bool commit, uint64_t stamp)
 	return b;
 }
 
-struct buf txh_outcome(const struct txh *h, struct txn_id id, bool commit, uint64_t stamp)
+struct buf txh_outcome(struct txn_id id, uint32_t coordinator, bool commit, uint64_t stamp)
 {
 	struct buf b = BUF_INIT;
 
-	(void)h;
-	txn__enc_outcome(&b, id, commit, stamp);
+	txn__enc_outcome(&b, id, commit, stamp, coordinator);
 	return b;
 }

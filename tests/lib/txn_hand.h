@@ -60,6 +60,6 @@ struct buf txh_prepare(struct txn_id id, uint32_t coordinator, uint64_t lock, bo
 		       const struct txn_mini *m);
 struct buf txh_part(const struct txn_mini *m); /* the part of group 0 */
 struct buf txh_decide(struct txn_id id, bool commit, uint64_t stamp);
-struct buf txh_outcome(const struct txh *h, struct txn_id id, bool commit, uint64_t stamp);
+struct buf txh_outcome(struct txn_id id, uint32_t coordinator, bool commit, uint64_t stamp);
 
 #endif

@@ -255,7 +255,7 @@ static struct buf any_command(void)
 		return txh_decide(old_id(), below(4) > 0, h.clock_ns + LATE);
 	case 2:
 	case 3:
-		return txh_outcome(&h, old_id(), below(4) > 0, h.clock_ns + LATE);
+		return txh_outcome(old_id(), 2, below(4) > 0, h.clock_ns + LATE);
 	case 4:
 		return any_ids(below(2) ? CMD_END : CMD_FORGET);
 	case 5:
@@ -417,7 +417,7 @@ static void a_condition_that_no_lock_keeps(void)
 	apply(request(second));
 	CHECK_OK(txh_reply(&h, second.client, second.sequence));
 	txh_restart(&h);
-	apply(txh_outcome(&h, first, true, h.clock_ns));
+	apply(txh_outcome(first, 2, true, h.clock_ns));
 }
 
 /* A lock transaction keeps its locks when the request under it moves a reference. */
@@ -434,7 +434,7 @@ static void locks_up_front_take_no_references(void)
 	txn_mini_reset(&m);
 	put_number(txf_slice(&key[0]), 3);
 	apply(txh_prepare(txn_id_of(11, 2), 2, q.lock, false, &m));
-	apply(txh_outcome(&h, txn_id_of(11, 2), true, h.clock_ns));
+	apply(txh_outcome(txn_id_of(11, 2), 2, true, h.clock_ns));
 	store_number(1, 2);
 	store_number(2, 2);
 }

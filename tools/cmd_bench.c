@@ -11,7 +11,7 @@
 #include "tools/commands.h"
 
 static const char help[] =
-	"usage: paxfs bench [-c CLIENTS] [-s SIZE] [-r SHARE] [-d SECONDS] [-k KEYS] [-T GROUPS]\n\n"
+	"usage: paxfs bench [-c CLIENTS] [-s SIZE] [-r SHARE] [-d SECONDS] [-k KEYS] [-T KEYS]\n\n"
 	"Measures durable writes and linearizable reads of small keys; the keys are deleted\n"
 	"afterwards.\n\n"
 	"  -c, --clients N        at the same time (default 1)\n"
@@ -47,13 +47,31 @@ static void add_sample(struct samples *s, uint64_t ns)
 		s->us10[s->count++] = v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
 }
 
-/* place | number | 'K': places are spread over all shards, evenly. */
-static struct slice bench_key(uint8_t out[11], uint64_t i, uint64_t slot, uint64_t slots)
+#define PLACES 0x8000u /* of data; what is above belongs to group 0 */
+
+static uint64_t shard_begin(const struct kv_layout *l, uint32_t shard)
 {
-	uint64_t place = ((i * 2654435761u) % (0x8000 / slots)) + slot * (0x8000 / slots);
+	return l->shards[shard].from_len < 2 ? 0 : be16_get(l->shards[shard].from);
+}
+
+/* place | number | 'K': places are spread over all shards, evenly. Key @slot of transaction @i lies as
+ * many shards further; neighbours belong to different groups, where there are so many. */
+static struct slice bench_key(const struct bench *b, uint8_t out[11], uint64_t i, uint64_t slot)
+{
+	const struct kv_layout *l = kv_client_layout(b->s->client);
+	uint64_t place = i * 2654435761u % PLACES, offset, end;
+	uint32_t shards = l->shard_count - 1, shard;
 
 	be16_put(out, (uint16_t)place);
-	be64_put(out + 2, place << 48 | (0xbe0000000000ull + i));
+	shard = kv_layout_shard_of(l, slice_of(out, 2));
+	offset = place - shard_begin(l, shard);
+	shard = (uint32_t)((shard + slot) % shards);
+	end = shard_begin(l, shard + 1);
+	place = shard_begin(l, shard) + offset;
+	if (place >= end)
+		place = end - 1;
+	be16_put(out, (uint16_t)place);
+	be64_put(out + 2, place << 48 | 0xbe0000000000ull | slot << 32 | i);
 	out[10] = 'K';
 	return slice_of(out, 11);
 }
@@ -69,10 +87,9 @@ static int one_op(struct bench *b, uint64_t key, bool read)
 	txn_mini_init(&m);
 	txn_result_init(&r);
 	if (read)
-		txn_get(&m, bench_key(k, key, 0, 1));
+		txn_get(&m, bench_key(b, k, key, 0));
 	for (uint64_t i = 0; !read && i < b->keys_per_txn; i++)
-		txn_put(&m, bench_key(k, key, i, b->keys_per_txn),
-			slice_of(b->value, (size_t)b->size));
+		txn_put(&m, bench_key(b, k, key, i), slice_of(b->value, (size_t)b->size));
 	err = txn_exec(x, &m, &r);
 	txn_result_release(&r);
 	txn_mini_release(&m);
@@ -136,23 +153,21 @@ static json_t *report(const struct bench *b, const char *what, struct samples *s
 
 static int clean_up(struct bench *b)
 {
+	uint64_t slots = b->keys_per_txn;
 	int err = 0;
 
-	for (uint64_t slots = 1; slots <= b->keys_per_txn && !err;
-	     slots = slots == b->keys_per_txn ? slots + 1 : b->keys_per_txn) {
-		for (uint64_t i = 0; i < b->keys * slots && !err; i += 256) {
-			struct txn_mini m;
-			struct txn_result r;
-			uint8_t k[11];
+	for (uint64_t i = 0; i < b->keys * slots && !err; i += 256) {
+		struct txn_mini m;
+		struct txn_result r;
+		uint8_t k[11];
 
-			txn_mini_init(&m);
-			txn_result_init(&r);
-			for (uint64_t j = i; j < i + 256 && j < b->keys * slots; j++)
-				txn_delete(&m, bench_key(k, j / slots, j % slots, slots));
-			err = txn_exec(kv_client_executor(b->s->client), &m, &r);
-			txn_result_release(&r);
-			txn_mini_release(&m);
-		}
+		txn_mini_init(&m);
+		txn_result_init(&r);
+		for (uint64_t j = i; j < i + 256 && j < b->keys * slots; j++)
+			txn_delete(&m, bench_key(b, k, j / slots, j % slots));
+		err = txn_exec(kv_client_executor(b->s->client), &m, &r);
+		txn_result_release(&r);
+		txn_mini_release(&m);
 	}
 	return err;
 }
@@ -169,7 +184,7 @@ static int fill(struct bench *b)
 		txn_mini_init(&m);
 		txn_result_init(&r);
 		for (uint64_t j = i; j < i + 64 && j < b->keys; j++)
-			txn_put(&m, bench_key(k, j, 0, 1), slice_of(b->value, (size_t)b->size));
+			txn_put(&m, bench_key(b, k, j, 0), slice_of(b->value, (size_t)b->size));
 		err = txn_exec(kv_client_executor(b->s->client), &m, &r);
 		txn_result_release(&r);
 		txn_mini_release(&m);

@@ -256,7 +256,7 @@ int txn__command_decode(struct slice bytes, struct command *c)
 	c->part_count = c->id_count = 0;
 	dec_init(&d, bytes);
 	c->kind = (enum command_kind)dec_u64_max(&d, CMD_LAST);
-	if (c->kind == 0)
+	if (c->kind == 0 || bytes.len > COMMAND_SIZE_MAX)
 		dec_fail(&d);
 	if (!d.err)
 		dec_fields(&d, c);
@@ -295,6 +295,8 @@ int tsm_request_check(struct slice command, uint64_t *client, uint64_t *sequence
 	err = txn__command_decode(command, &c);
 	if (err)
 		return err;
+	if (c.kind == CMD_REQUEST && c.id.client == 0 && (c.id.sequence & TSM_READ_SEQ_BIT))
+		return ERR_PROTO; /* it would answer a read */
 	if (c.kind == CMD_REQUEST)
 		adds = adds_data_of(&c);
 	else if (c.kind != CMD_CANCEL && c.kind != CMD_CLOSE && c.kind != CMD_FLOOR)

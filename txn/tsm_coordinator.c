@@ -267,6 +267,22 @@ static void propose_decision(struct tsm *t, struct coord *c, bool commit, uint64
 	txn__arm(t, &c->due_ns, t->cfg.resend_ns);
 }
 
+/* A refusal whose reply no command holds (no honest part makes one) keeps its status only. */
+static void propose_abort(struct tsm *t, struct coord *c, struct slice reply)
+{
+	struct buf small = BUF_INIT;
+	struct reply_head h;
+	struct slice items;
+
+	if (reply.len > COMMAND_SIZE_MAX - REPLY_ROOM) {
+		(void)txn__reply_decode_head(reply, &h, &items);
+		txn__status_reply(&small, h.status ? h.status : ERR_PROTO);
+		reply = buf_slice(&small);
+	}
+	propose_decision(t, c, false, 0, reply);
+	buf_release(&small);
+}
+
 /* Decides if enough is known. */
 static void progress(struct tsm *t, struct coord *c)
 {
@@ -280,7 +296,7 @@ static void progress(struct tsm *t, struct coord *c)
 		return;
 	all = all_voted(c, &no);
 	if (no) {
-		propose_decision(t, c, false, 0, buf_slice(&no->reply));
+		propose_abort(t, c, buf_slice(&no->reply));
 	} else if (all && !c->own->waiting) {
 		err = merged_reply(c, &reply, &stamp);
 		if (err) {

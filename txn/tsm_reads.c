@@ -3,6 +3,8 @@
  * long it is proposed and stands in line for its S locks as any command does. */
 #include "txn/tsm_internal.h"
 
+#define PROPOSAL_ROOM 1024u /* what a proposal puts around the part: its home key above all */
+
 static void reading_end(struct tsm *t, struct reading *r, struct slice reply)
 {
 	txn__read_done(t, r->token, reply);
@@ -48,6 +50,10 @@ void tsm_read(struct tsm *t, uint64_t token, struct slice part, uint64_t now_ns)
 		t->now_ns = now_ns;
 	if (t->err || !txn__decode_part(t, part) || t->part.mut_count) {
 		answer_status(t, token, t->err ? t->err : ERR_PROTO);
+		return;
+	}
+	if (part.len > COMMAND_SIZE_MAX - PROPOSAL_ROOM) {
+		answer_status(t, token, ERR_TOO_BIG);
 		return;
 	}
 	if (try_read(t, token))

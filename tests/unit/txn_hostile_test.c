@@ -1,0 +1,127 @@
+/* What peers and clients may send that no honest one does: sizes and numbers at and beyond the limits. */
+#include "base/bytes.h"
+#include "base/err.h"
+#include "tests/lib/txn_hand.h"
+
+static struct txh h;
+static struct txn_mini m;
+static struct txf_key key, remote;
+
+static void setup(void)
+{
+	txh_open(&h);
+	txn_mini_init(&m);
+	key = txf_key(0, 1, 'N', "");
+	remote = txf_key(1, 1, 'N', "");
+}
+
+static void teardown(void)
+{
+	txn_mini_release(&m);
+	txh_close(&h);
+}
+
+static void apply(struct buf b)
+{
+	txh_apply(&h, &b);
+}
+
+/* Sequences with this bit belong to reads that the machine itself has proposed. */
+static void an_anonymous_request_answers_no_read(void)
+{
+	struct txh_request q = {.sequence = TSM_READ_SEQ_BIT | 1};
+	uint64_t client, sequence;
+	struct buf b;
+	bool adds;
+
+	(void)txn_put(&m, txf_slice(&key), slice_str("x"));
+	b = txh_request(&q, &m);
+	CHECK_ERR(tsm_request_check(buf_slice(&b), &client, &sequence, &adds), ERR_PROTO);
+	buf_release(&b);
+	q.sequence = 1;
+	b = txh_request(&q, &m);
+	CHECK_OK(tsm_request_check(buf_slice(&b), &client, &sequence, &adds));
+	buf_release(&b);
+}
+
+/* What cannot be proposed later must not wait now: nobody would ever answer it. */
+static void a_read_too_big_to_be_proposed(void)
+{
+	static uint8_t bytes[UINT16_MAX];
+	enum { COUNT = 32 };
+	struct tsm_output o;
+	struct slice items;
+	struct reply_head head;
+	struct buf part = BUF_INIT;
+
+	(void)txn_put(&m, txf_slice(&key), slice_str("x"));
+	apply(txh_prepare(txn_id_of(11, 1), 2, 0, false, &m));
+	txn__part_head(&part, 0, COUNT, 0, 0);
+	for (uint32_t i = 0; i < COUNT; i++) {
+		struct txn_cond c = {.kind = TXN_FIELD, .key = txf_slice(&key)};
+
+		c.field.width = UINT16_MAX;
+		if (i + 1 == COUNT)
+			c.field.width = (uint16_t)(COMMAND_SIZE_MAX - 64 - part.len);
+		c.value = slice_of(bytes, c.field.width);
+		txn__part_cond(&part, &c, i);
+	}
+	CHECK_TRUE(part.len < COMMAND_SIZE_MAX && part.len > COMMAND_SIZE_MAX - 100);
+	tsm_read(h.tsm[0], 7, buf_slice(&part), h.now_ns);
+	buf_release(&part);
+	while (tsm_output_next(h.tsm[0], &o) && o.kind != TSM_READ_DONE)
+		;
+	CHECK_INT_EQ(o.kind, TSM_READ_DONE);
+	CHECK_OK(txn__reply_decode_head(o.bytes, &head, &items));
+	CHECK_ERR(head.status, ERR_TOO_BIG);
+}
+
+static void a_refusal_as_big_as_a_frame(void)
+{
+	struct reply_head head = {.status = ERR_CONDITION, .failed = 0};
+	struct message vote = {.kind = MSG_VOTE, .from = 1, .id = {11, 1}};
+	const struct txh_out *p;
+	struct buf reply = BUF_INIT, big = BUF_INIT, b = BUF_INIT;
+
+	(void)txn_put(&m, txf_slice(&key), slice_str("x"));
+	(void)txn_put(&m, txf_slice(&remote), slice_str("y"));
+	apply(txh_request(&(struct txh_request){.client = 11, .sequence = 1}, &m));
+	buf_add_zeros(&big, COMMAND_SIZE_MAX + 5);
+	head.current.value = buf_slice(&big);
+	txn__reply_head(&reply, &head);
+	vote.body = buf_slice(&reply);
+	txh_forget_outs(&h);
+	txh_message(&h, &vote);
+	p = txh_last(&h, TSM_PROPOSE);
+	CHECK_NOT_NULL(p);
+	CHECK_TRUE(p->out.bytes.len <= COMMAND_SIZE_MAX);
+	CHECK_OK(buf_set(&b, p->out.bytes));
+	apply(b);
+	CHECK_ERR(txh_reply(&h, 11, 1), ERR_CONDITION);
+	buf_release(&big);
+	buf_release(&reply);
+}
+
+/* A PREPARE that no command holds must not be on record: the record could not be read again. */
+static void a_command_above_the_limit_is_nothing(void)
+{
+	struct buf body = BUF_INIT, b = BUF_INIT;
+	struct command c = {.kind = CMD_PREPARE, .id = {11, 1}, .coordinator = 2};
+
+	buf_add_zeros(&body, COMMAND_SIZE_MAX);
+	c.body = buf_slice(&body);
+	txn__enc_prepare(&b, &c);
+	CHECK_TRUE(b.len > COMMAND_SIZE_MAX);
+	CHECK_ERR(txn__command_decode(buf_slice(&b), &c), ERR_PROTO);
+	buf_release(&b);
+	buf_release(&body);
+}
+
+#define T(fn) CHECK_TEST_WITH(setup, teardown, fn)
+static const struct check_test tests[] = {
+	T(an_anonymous_request_answers_no_read),
+	T(a_read_too_big_to_be_proposed),
+	T(a_refusal_as_big_as_a_frame),
+	T(a_command_above_the_limit_is_nothing),
+};
+CHECK_MAIN(tests)

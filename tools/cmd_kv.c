@@ -35,7 +35,8 @@ static const char help_mget[] =
 static const char help_mput[] =
 	"usage: paxfs mput KEY=VALUE... | KEY=@FILE... | -KEY...\n\n"
 	"Stores all of them or none, in one transaction over any number of groups. =@FILE takes\n"
-	"the value from a file, -KEY deletes (put -- before the first).\n\n" CLI_CLIENT_HELP;
+	"the value from a file, -KEY deletes. Options go before the first item; if that begins\n"
+	"with a dash, put -- before it.\n\n" CLI_CLIENT_HELP;
 static const char help_cas[] =
 	"usage: paxfs cas KEY (--absent | --expect OLD) NEW\n\n"
 	"Stores NEW under KEY only if its value is OLD, or if there is none. Exit status 1 and\n"
@@ -128,6 +129,8 @@ static int run(int argc, char **argv, const char *help, int words_min, int words
 	cli_client_options_release(&a.o);
 	return rc;
 }
+
+#define MANY_LIMITS "too big: at most 64 keys and 1 MiB of values together"
 
 static int fail(const char *key, int err)
 {
@@ -225,6 +228,9 @@ static int do_put(struct cli_session *s, void *ctx)
 		err = cli_read_file(a->file ? a->file : "-", VALUE_MAX, &value);
 	if (err) {
 		buf_release(&value);
+		if (err == ERR_TOO_BIG)
+			return cli_error(CLI_FAILED, "%s: above 64 MiB: use a mount",
+					 a->file ? a->file : "the value");
 		return fail(a->file ? a->file : "the value", err);
 	}
 	err = fs_kv_put(s->fs, &cred, slice_str(a->words[0]), buf_slice(&value), true);
@@ -394,6 +400,8 @@ static int do_mget(struct cli_session *s, void *ctx)
 	}
 	buf_release(&store);
 	mem_free(items);
+	if (err == ERR_TOO_BIG)
+		return cli_error(CLI_FAILED, "mget: " MANY_LIMITS);
 	return err ? fail("mget", err) : CLI_OK;
 }
 
@@ -437,7 +445,9 @@ static int do_mput(struct cli_session *s, void *ctx)
 		rc = parse_item(a->words[i], &items[i], &files[i]);
 	if (rc == CLI_OK) {
 		err = fs_kv_mput(s->fs, &cred, items, n, true, &failed);
-		if (err)
+		if (err == ERR_TOO_BIG)
+			rc = cli_error(CLI_FAILED, "mput: " MANY_LIMITS);
+		else if (err)
 			rc = fail(failed < n ? a->words[failed] : "mput", err);
 	}
 	for (uint32_t i = 0; i < n; i++)

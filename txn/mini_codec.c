@@ -13,6 +13,10 @@ uint32_t txn__mut_flags(const struct txn_mut *u)
 	case TXN_PATCH:
 	case TXN_OR:
 		return PART_WRITES | PART_ADDS_DATA;
+	case TXN_DELETE:
+	case TXN_DELETE_RANGE:
+	case TXN_CUT:
+		return PART_WRITES | PART_FREES;
 	default:
 		return PART_WRITES;
 	}

@@ -13,6 +13,7 @@
 
 #define PART_WRITES    1u /* has mutations */
 #define PART_ADDS_DATA 2u /* has mutations that may make data grow */
+#define PART_FREES     4u /* has mutations that delete or shorten */
 
 /* A decoded part. The arrays are kept from one decoding to the next; slices point into the body. */
 struct part {

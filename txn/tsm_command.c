@@ -3,6 +3,7 @@
 
 #define CLIENT_MAX   (UINT64_MAX >> 1)
 #define WHY_MAX	     4095
+#define SMALL_REQUEST 4096u /* bytes */
 #define REPLY_LEN_MAX COMMAND_SIZE_MAX
 
 static void enc_id(struct buf *b, struct txn_id id)
@@ -273,15 +274,19 @@ int txn__command_kind(struct slice bytes)
 
 /* ---- what the driver asks about a command ---- */
 
-static bool adds_data_of(const struct command *c)
+/* A small request that also deletes is let through on a full disk: what an unlink has to note down
+ * is little, and makes room for much. */
+static bool adds_data_of(const struct command *c, size_t size)
 {
 	struct dec none;
-	bool adds = false;
+	uint32_t flags = 0;
 
 	dec_init(&none, (struct slice){0});
 	for (uint32_t i = 0; i < c->part_count; i++)
-		adds = adds || (part_flags(&none, c->parts[i].body) & PART_ADDS_DATA);
-	return adds;
+		flags |= part_flags(&none, c->parts[i].body);
+	if (flags & PART_FREES && size <= SMALL_REQUEST)
+		return false;
+	return (flags & PART_ADDS_DATA) != 0;
 }
 
 int tsm_request_check(struct slice command, uint64_t *client, uint64_t *sequence, bool *adds_data)
@@ -298,7 +303,7 @@ int tsm_request_check(struct slice command, uint64_t *client, uint64_t *sequence
 	if (c.kind == CMD_REQUEST && c.id.client == 0 && (c.id.sequence & TSM_READ_SEQ_BIT))
 		return ERR_PROTO; /* it would answer a read */
 	if (c.kind == CMD_REQUEST)
-		adds = adds_data_of(&c);
+		adds = adds_data_of(&c, command.len);
 	else if (c.kind != CMD_CANCEL && c.kind != CMD_CLOSE && c.kind != CMD_FLOOR)
 		return ERR_PROTO;
 	*client = c.id.client;

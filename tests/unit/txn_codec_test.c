@@ -137,7 +137,7 @@ static void mutations_come_back(void)
 {
 	CHECK_OK(txn__part_decode(&p, buf_slice(&whole.body)));
 	CHECK_INT_EQ(p.mut_count, m.mut_count);
-	CHECK_INT_EQ(p.flags, PART_WRITES | PART_ADDS_DATA);
+	CHECK_INT_EQ(p.flags, PART_WRITES | PART_ADDS_DATA | PART_FREES);
 	for (uint32_t i = 0; i < m.mut_count; i++) {
 		CHECK_INT_EQ(p.mut_index[i], i);
 		CHECK_INT_EQ(p.muts[i].kind, m.muts[i].kind);
@@ -340,8 +340,8 @@ static void limits_hold_on_the_wire(void)
 	CHECK_ERR(decode_by_hand(0, 1, 0, 0, kind_zero), ERR_PROTO);
 	CHECK_ERR(decode_by_hand(0, 2, 0, 0, repeated_index), ERR_PROTO);
 	CHECK_ERR(decode_by_hand(0, TXN_CONDS_MAX + 1, 0, 0, fine), ERR_PROTO);
-	CHECK_OK(decode_by_hand(PART_WRITES, 0, 0, 1, deletion));
-	CHECK_ERR(decode_by_hand(PART_WRITES | PART_ADDS_DATA, 0, 0, 1, deletion), ERR_PROTO);
+	CHECK_OK(decode_by_hand(PART_WRITES | PART_FREES, 0, 0, 1, deletion));
+	CHECK_ERR(decode_by_hand(PART_WRITES, 0, 0, 1, deletion), ERR_PROTO);
 	CHECK_ERR(decode_by_hand(0, 0, 0, 1, deletion), ERR_PROTO);
 	CHECK_ERR(decode_by_hand(PART_WRITES, 0, 0, 1, odd_width), ERR_PROTO);
 	CHECK_ERR(decode_by_hand(PART_WRITES | PART_ADDS_DATA, 0, 0, 1, patch_too_far), ERR_PROTO);

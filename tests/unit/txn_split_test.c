@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "tests/lib/check.h"
 #include "txn/mini_codec.h"
+#include "txn/tsm.h"
 #include "txn/txn.h"
 
 static struct txn_mini m;
@@ -73,7 +74,7 @@ static void items_go_to_their_groups(void)
 	decode('b');
 	CHECK_INT_EQ(p.flags, 0);
 	decode('c');
-	CHECK_INT_EQ(p.flags, PART_WRITES);
+	CHECK_INT_EQ(p.flags, PART_WRITES | PART_FREES);
 }
 
 static void items_keep_their_index(void)
@@ -176,6 +177,44 @@ static void nothing_is_no_part(void)
 	CHECK_INT_EQ(count, 0);
 }
 
+/* What a full disk refuses. */
+static bool adds_data(void)
+{
+	struct tsm_request q = {.client = 7, .sequence = 1, .home = slice_str("a1"), .parts = parts};
+	struct buf command = BUF_INIT;
+	uint64_t client, sequence;
+	bool adds = false;
+
+	CHECK_OK(txn_split(&m, route, NULL, parts, &count));
+	q.part_count = count;
+	tsm_request_encode(&q, &command);
+	CHECK_OK(tsm_request_check(buf_slice(&command), &client, &sequence, &adds));
+	buf_release(&command);
+	return adds;
+}
+
+static void a_write_adds_data(void)
+{
+	(void)txn_put(&m, slice_str("a1"), slice_str("v"));
+	CHECK_TRUE(adds_data());
+}
+
+static void a_delete_with_a_note_adds_none(void)
+{
+	(void)txn_delete(&m, slice_str("a1"));
+	(void)txn_put(&m, slice_str("b1"), slice_str("to be reaped"));
+	CHECK_FALSE(adds_data());
+}
+
+static void a_delete_with_a_large_write_adds_data(void)
+{
+	static const uint8_t block[8192];
+
+	(void)txn_delete(&m, slice_str("a1"));
+	(void)txn_put(&m, slice_str("b1"), slice_of(block, sizeof(block)));
+	CHECK_TRUE(adds_data());
+}
+
 static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, items_go_to_their_groups),
 	CHECK_TEST_WITH(setup, teardown, items_keep_their_index),
@@ -187,5 +226,8 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, sizes_have_a_limit),
 	CHECK_TEST_WITH(setup, teardown, a_full_write_fits),
 	CHECK_TEST_WITH(setup, teardown, nothing_is_no_part),
+	CHECK_TEST_WITH(setup, teardown, a_write_adds_data),
+	CHECK_TEST_WITH(setup, teardown, a_delete_with_a_note_adds_none),
+	CHECK_TEST_WITH(setup, teardown, a_delete_with_a_large_write_adds_data),
 };
 CHECK_MAIN(tests)

@@ -1,5 +1,6 @@
 /* Two-phase commit, the participant's side. In the store: P | id -> PREPARED, stamp, the PREPARE
- * command; or OUTCOME, coordinator: committed, kept until the coordinator says END. An abort leaves nothing. */
+ * command; or OUTCOME, coordinator: committed, kept until the coordinator says END. An abort leaves
+ * nothing. */
 #include "txn/tsm_internal.h"
 
 #define ASK_AFTER_PROBES 3u
@@ -61,8 +62,7 @@ static void vote_no(struct tsm *t, const struct command *c, int status)
 void txn__prepared(struct tsm *t, struct tx *tx, uint64_t stamp)
 {
 	CHECK(!tx->waiting && tx->lock_count == 0);
-	txn__unlock(t, tx);
-	tx->blocker = NULL;
+	CHECK(!tx->blocker && !tx->candidate);
 	tx->stamp = stamp;
 	tx->due_ns = 0;
 	tx->tries = 0;

@@ -322,7 +322,8 @@ static void dump_file(struct fsx_mount *m, const struct fs_attr *a, struct buf *
 /* The tree as text: the same for the same tree, whatever the numbers are. */
 static void dump_dir(struct fsx_mount *m, fs_ino dir, unsigned depth, struct buf *out)
 {
-	static const char *const names[] = {"a", "b", "big", "c", "d", "e", "f", "g", "h", "n", "x", "y"};
+	static const char *const names[] = {"a", "b", "big", "c", "d", "e",
+					    "f", "g", "h",   "n", "x", "y"};
 	struct fs_attr a, self = fsc_attr(m, dir);
 	unsigned found = 0;
 	char line[64];

@@ -124,7 +124,7 @@ test_empty_directory_under_a_known_id() {
 	"$PAXFS" local up --data "$T/data" >"$T/up.out" 2>&1 || true
 	[ "$(cat "$MNT/keep")" = keep ]
 	grep -qi 'lost\|empty\|known\|belongs' "$T/data/n2.log" "$T/up.out"
-	[ -f "$T/data/n2.pid" ] && kill -KILL "$(node_pid 2)" 2>/dev/null || true
+	if [ -f "$T/data/n2.pid" ]; then kill -KILL "$(node_pid 2)" 2>/dev/null || true; fi
 	rm -rf "$T/data/n2"
 	mv "$T/n2.good" "$T/data/n2"
 	restart_nodes

@@ -512,12 +512,19 @@ static bool is_capability(const char *name)
 	return strcmp(name, "security.capability") == 0;
 }
 
+/* POSIX ACLs are not enforced yet: to store one as mere bytes would drop the mode that it stands for.
+ * Tools fall back to chmod. */
+static bool is_system(const char *name)
+{
+	return strncmp(name, "system.", 7) == 0;
+}
+
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 			size_t size, int flags)
 {
 	unsigned f = 0;
 
-	if (is_capability(name)) {
+	if (is_capability(name) || is_system(name)) {
 		reply_err(req, ERR_UNSUPPORTED);
 		return;
 	}
@@ -544,6 +551,8 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 
 	if (is_capability(name))
 		reply_err(req, ERR_NO_DATA);
+	else if (is_system(name))
+		reply_err(req, ERR_UNSUPPORTED);
 	else
 		reply_xattr(req, fs_getxattr(fs_of(req), ino, slice_str(name), &value), &value,
 			    size);
@@ -560,7 +569,8 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-	reply_err(req, fs_removexattr(fs_of(req), ino, slice_str(name)));
+	reply_err(req, is_system(name) ? ERR_UNSUPPORTED
+				       : fs_removexattr(fs_of(req), ino, slice_str(name)));
 }
 
 const struct fuse_lowlevel_ops mount__ops = {

@@ -71,6 +71,9 @@ test_one_gib_file() {
 	rm "$MNT/big"
 }
 test_small_things() {
+	cp -a /etc/passwd /bin/cat "$MNT/" # modes, owners, times
+	[ "$(stat -c '%a %u %g %Y' "$MNT/passwd")" = "$(stat -c '%a %u %g %Y' /etc/passwd)" ]
+	[ "$(stat -c '%a %u %g %Y' "$MNT/cat")" = "$(stat -L -c '%a %u %g %Y' /bin/cat)" ]
 	ln -s target "$MNT/sym" && [ "$(readlink "$MNT/sym")" = target ]
 	echo x >"$MNT/h1" && ln "$MNT/h1" "$MNT/h2" && [ "$(stat -c %h "$MNT/h2")" = 2 ]
 	mkfifo "$MNT/fifo" && [ -p "$MNT/fifo" ]

@@ -9,10 +9,10 @@ test_cp_a_and_diff() {
 	diff -r /usr/include "$MNT/include"
 }
 test_tar_round_trip() {
-	tar -C "$MNT" -cf "$T/t.tar" include
+	tar -C "$MNT/include" -cf "$T/t.tar" linux
 	mkdir "$MNT/untar"
 	tar -C "$MNT/untar" -xf "$T/t.tar"
-	diff -r /usr/include "$MNT/untar/include"
+	diff -r /usr/include/linux "$MNT/untar/linux"
 	rm -rf "$MNT/untar" "$MNT/include"
 	[ -z "$(ls -A "$MNT")" ]
 }

@@ -21,6 +21,7 @@ int tsm_open(const struct tsm_config *cfg, struct tsm **out)
 	CHECK(cfg->store && cfg->resend_ns > 0 && cfg->probe_after_ns > 0);
 	t->cfg = *cfg;
 	TAILQ_INIT(&t->waiting);
+	TAILQ_INIT(&t->candidates);
 	TAILQ_INIT(&t->ranges);
 	TAILQ_INIT(&t->readings);
 	RB_INIT(&t->points);
@@ -355,6 +356,15 @@ void txn__arm(struct tsm *t, uint64_t *due_ns, uint64_t after_ns)
 		t->deadline_ns = *due_ns;
 }
 
+/* An object without a due time has come to be: a tick gives it one. That looks at all objects, so many
+ * new ones share a tick. */
+void txn__look_soon(struct tsm *t)
+{
+	uint64_t due_ns;
+
+	txn__arm(t, &due_ns, t->cfg.probe_after_ns);
+}
+
 /* What a leader had to say as one is not for anybody any longer; answers to reads are. */
 static void outs_of_leader_drop(struct tsm *t)
 {
@@ -397,7 +407,6 @@ void tsm_tick(struct tsm *t, uint64_t now_ns)
 	if (!t->leading)
 		return;
 	t->deadline_ns = UINT64_MAX;
-	t->unarmed = false;
 	txn__coord_tick(t);
 	txn__participant_tick(t);
 	txn__reads_tick(t);
@@ -407,7 +416,7 @@ uint64_t tsm_next_deadline(const struct tsm *t)
 {
 	if (!t->leading)
 		return UINT64_MAX;
-	return t->unarmed ? t->now_ns : t->deadline_ns;
+	return t->deadline_ns;
 }
 
 int tsm_message(struct tsm *t, struct slice bytes, uint64_t now_ns)

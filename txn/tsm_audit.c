@@ -55,6 +55,23 @@ static uint32_t audit_txs(const struct tsm *t)
 	return locks;
 }
 
+/* Who waits is barred, or about to be looked at. */
+static void audit_notes(struct tsm *t)
+{
+	struct tx *tx;
+
+	TAILQ_FOREACH(tx, &t->waiting, link) {
+		CHECK(tx->candidate == !tx->blocker);
+		if (tx->candidate || t->err)
+			continue;
+		CHECK(txn__decode_part(t, tx->body));
+		txn__wants(t, tx->lock_only);
+		CHECK(txn__blocker(t, tx, tx->id, tx->lock, false) != NULL);
+	}
+	TAILQ_FOREACH(tx, &t->candidates, note)
+		CHECK(tx->candidate && tx->waiting);
+}
+
 static void audit_coords(const struct tsm *t)
 {
 	const struct coord *c;
@@ -79,6 +96,7 @@ void tsm_audit(const struct tsm *t)
 	locks = audit_txs(t);
 	CHECK(locks == t->lock_count);
 	audit_coords(t);
+	audit_notes(mut);
 	for (p = RB_ROOT(&mut->points); p && RB_LEFT(p, node); p = RB_LEFT(p, node))
 		;
 	for (; p; p = txn__point_next(p)) {

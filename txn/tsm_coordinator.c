@@ -343,7 +343,7 @@ static void commit(struct tsm *t, struct coord *c, uint64_t stamp, struct slice 
 		c->deciding = c->ending = false;
 		c->due_ns = 0;
 		c->tries = 0;
-		t->unarmed = true;
+		txn__look_soon(t);
 		record_put(t, c);
 	} else {
 		record_del(t, c->id);
@@ -420,7 +420,7 @@ static void own_begin(struct tsm *t, struct coord *c)
 	if (!tx->blocker) {
 		txn__coord_own_run(t, tx);
 	} else if (txn__line_full(t)) {
-		tx->blocker = NULL;
+		txn__unnote(t, tx);
 		txn__coord_abort_status(t, c, ERR_BUSY);
 	} else {
 		txn__enqueue(t, tx);
@@ -447,7 +447,7 @@ void txn__coord_begin(struct tsm *t, struct slice bytes, const struct command *c
 		return;
 	c->state = COORD_PREPARING;
 	c->due_ns = 0;
-	t->unarmed = true;
+	txn__look_soon(t);
 	own_begin(t, c);
 }
 

@@ -73,6 +73,7 @@ struct lock { /* of one transaction: held, or asked for by a waiting one */
 	struct lock_point *point; /* NULL: a range */
 	struct slice key, to;
 	enum lock_mode mode;
+	bool counted; /* among those who wait there: each transaction once */
 	struct tx *owner;
 };
 
@@ -96,6 +97,8 @@ enum tx_role {
 	TX_PARTICIPANT, /* a part of another group's */
 };
 
+TAILQ_HEAD(tx_list, tx);
+
 struct tx { /* a part that waits for its locks, or holds them (is prepared) */
 	UT_hash_handle hh; /* by id, not for anonymous ones */
 	TAILQ_ENTRY(tx) link; /* waiting ones, in the order of their places */
@@ -114,7 +117,10 @@ struct tx { /* a part that waits for its locks, or holds them (is prepared) */
 	struct lock *locks;
 	uint32_t lock_count;
 	struct txn_arena_chunk *lock_keys;
-	struct tx *blocker; /* waiting: one that bars it; NULL: examine. A note, see README */
+	struct tx *blocker; /* waiting: one that bars it. A note, see README */
+	bool candidate;	    /* waiting: to be examined */
+	TAILQ_ENTRY(tx) note; /* of blocker->barred or of the candidates, in their order */
+	struct tx_list barred; /* those with this one as their blocker */
 	bool by_reference;  /* and that only by where a reference leads: data may change that */
 
 	/* leader */
@@ -122,8 +128,6 @@ struct tx { /* a part that waits for its locks, or holds them (is prepared) */
 	uint64_t since_ns; /* waiting: since when */
 	uint32_t tries;
 };
-
-TAILQ_HEAD(tx_list, tx);
 
 /* ---- two-phase commit ---- */
 
@@ -202,7 +206,8 @@ struct reading {
 	TAILQ_ENTRY(reading) link;
 	uint64_t token;
 	struct buf part;
-	uint64_t due_ns;   /* when to propose it, again */
+	struct tx *blocker; /* one that bars it; NULL: try it */
+	uint64_t due_ns;    /* when to propose it, again */
 	uint64_t sequence; /* as proposed; 0: not yet */
 };
 
@@ -239,7 +244,7 @@ struct tsm {
 	bool last_dirty;
 	uint64_t floor; /* client ids below are closed */
 	struct tx *txs;
-	struct tx_list waiting;
+	struct tx_list waiting, candidates;
 	struct coord *coords;
 	struct outcome *outcomes;
 	struct client *clients;
@@ -247,13 +252,12 @@ struct tsm {
 	struct lock_list ranges;
 	uint32_t ranges_waiting;
 	uint32_t waiting_count, prepared_count, lock_count, reply_count;
-	bool released; /* locks were given back: examine who waits */
 	bool any_by_reference; /* some who wait may be barred only by_reference */
 
 	/* leader */
 	bool leading;
 	uint64_t now_ns, deadline_ns;
-	bool unarmed; /* objects without a due time exist: tick soon */
+	bool reads_released; /* some that wait may be free */
 	struct readings readings;
 	uint32_t reading_count;
 	uint64_t read_sequence, probe_serial;
@@ -367,6 +371,7 @@ void txn__send(struct tsm *t, uint32_t group, const struct message *m);
 void txn__reply(struct tsm *t, struct txn_id id, struct slice reply);
 void txn__read_done(struct tsm *t, uint64_t token, struct slice reply);
 void txn__arm(struct tsm *t, uint64_t *due_ns, uint64_t after_ns);
+void txn__look_soon(struct tsm *t);
 static inline bool txn__due(struct tsm *t, uint64_t due_ns)
 {
 	return due_ns <= t->now_ns;
@@ -426,7 +431,10 @@ void txn__tx_free(struct tsm *t, struct tx *tx); /* with its locks */
 bool txn__decode_part(struct tsm *t, struct slice body); /* into t->part */
 /* Puts it in line at the present place, with its locks (t->wants). */
 void txn__enqueue(struct tsm *t, struct tx *tx);
-void txn__barred(struct tsm *t, struct tx *tx, struct tx *blocker);
+void txn__barred(struct tsm *t, struct tx *tx, struct tx *blocker); /* notes it */
+void txn__unnote(struct tsm *t, struct tx *tx);
+void txn__freed(struct tsm *t, struct tx *blocker); /* it bars nobody any longer */
+void txn__candidate(struct tsm *t, struct tx *tx);
 void txn__dequeue(struct tsm *t, struct tx *tx); /* it no longer waits; its locks are given back */
 void txn__examine(struct tsm *t);		 /* runs those that nobody bars any longer */
 void txn__requeue(struct tsm *t, struct tx *tx); /* after a restart, at t->slot, t->index */
@@ -497,6 +505,7 @@ void txn__probe_message(struct tsm *t, const struct message *m);
 
 /* ---- tsm_reads.c ---- */
 void txn__reads_examine(struct tsm *t);
+void txn__reads_freed(struct tsm *t, const struct tx *blocker);
 void txn__reads_lead(struct tsm *t);
 void txn__reads_tick(struct tsm *t);
 void txn__reads_fail(struct tsm *t, int err);

@@ -211,6 +211,5 @@ int txn__load(struct tsm *t)
 		txn__fail(t, ERR_CORRUPT);
 	t->slot = 0;
 	t->index = 0;
-	t->released = t->waiting_count > 0; /* who bars whom is found out at the next command */
 	return t->err;
 }

@@ -171,25 +171,10 @@ static bool bars(const struct asker *a, const struct lock *l, enum lock_mode mod
 	return !a->holders_only && !a->lock.sequence && stands_before(o, a->self);
 }
 
-/* True: enough is known. */
-static bool ask_list(struct asker *a, const struct lock_list *list, const struct want *w)
-{
-	struct lock *l;
-
-	TAILQ_FOREACH(l, list, link) {
-		if (!bars(a, l, w->mode))
-			continue;
-		if (!a->fn) {
-			a->found = l->owner;
-			return true;
-		}
-		a->fn(a->ctx, l->owner);
-	}
-	return false;
-}
-
 static bool overlaps(const struct lock *range, const struct want *w)
 {
+	if (range->to.len == 0)
+		return true; /* not a range: of the point that is asked for */
 	if (slice_cmp(w->key, range->to) >= 0)
 		return false;
 	if (w->to.len == 0)
@@ -197,22 +182,32 @@ static bool overlaps(const struct lock *range, const struct want *w)
 	return slice_cmp(range->key, w->to) < 0;
 }
 
-static bool ask_ranges(struct tsm *t, struct asker *a, const struct want *w)
+/* The one that bars nearest before, for a note: then not all of a line are awake when its first goes. */
+static bool ask_last(struct asker *a, const struct lock_list *list, const struct want *w)
 {
 	struct lock *l;
 
-	TAILQ_FOREACH(l, &t->ranges, link) {
-		if (!overlaps(l, w) || !bars(a, l, w->mode))
-			continue;
-		if (!a->fn) {
+	TAILQ_FOREACH_REVERSE(l, list, lock_list, link) {
+		if (overlaps(l, w) && bars(a, l, w->mode)) {
 			a->found = l->owner;
 			return true;
 		}
-		a->fn(a->ctx, l->owner);
 	}
 	return false;
 }
 
+/* True: enough is known. */
+static bool ask_list(struct asker *a, const struct lock_list *list, const struct want *w)
+{
+	struct lock *l;
+
+	if (!a->fn)
+		return ask_last(a, list, w);
+	TAILQ_FOREACH(l, list, link)
+		if (overlaps(l, w) && bars(a, l, w->mode))
+			a->fn(a->ctx, l->owner);
+	return false;
+}
 
 static struct lock_point *point_from(struct tsm *t, struct slice key)
 {
@@ -236,7 +231,7 @@ static bool ask_want(struct tsm *t, struct asker *a, const struct want *w)
 {
 	struct lock_point *p = point_from(t, w->key);
 
-	if (ask_ranges(t, a, w))
+	if (ask_list(a, &t->ranges, w))
 		return true;
 	if (w->to.len == 0)
 		return point_is(p, w->key) && ask_list(a, &p->locks, w);
@@ -316,9 +311,12 @@ static struct lock_point *point_get(struct tsm *t, struct slice key)
 	return p;
 }
 
+/* Holders stand first, then those who wait, in the order of their places. */
 static void lock_add(struct tsm *t, struct tx *tx, const struct want *w)
 {
 	struct lock *l = &tx->locks[tx->lock_count++];
+	const struct lock *last;
+	struct lock_list *list;
 
 	l->owner = tx;
 	l->mode = w->mode;
@@ -329,15 +327,18 @@ static void lock_add(struct tsm *t, struct tx *tx, const struct want *w)
 		tx->lock_count--;
 		return;
 	}
-	if (w->to.len) {
-		l->point = NULL;
-		TAILQ_INSERT_TAIL(&t->ranges, l, link);
-		t->ranges_waiting += tx->waiting;
-	} else {
-		l->point = point_get(t, w->key);
-		TAILQ_INSERT_TAIL(&l->point->locks, l, link);
-		l->point->waiting += tx->waiting;
-	}
+	l->point = w->to.len ? NULL : point_get(t, w->key);
+	list = l->point ? &l->point->locks : &t->ranges;
+	last = TAILQ_LAST(list, lock_list);
+	l->counted = tx->waiting && (!last || last->owner != tx);
+	if (tx->waiting)
+		TAILQ_INSERT_TAIL(list, l, link);
+	else
+		TAILQ_INSERT_HEAD(list, l, link);
+	if (l->point)
+		l->point->waiting += l->counted;
+	else
+		t->ranges_waiting += l->counted;
 	t->lock_count++;
 }
 
@@ -358,11 +359,11 @@ static void lock_remove(struct tsm *t, struct lock *l)
 	t->lock_count--;
 	if (!p) {
 		TAILQ_REMOVE(&t->ranges, l, link);
-		t->ranges_waiting -= l->owner->waiting;
+		t->ranges_waiting -= l->counted;
 		return;
 	}
 	TAILQ_REMOVE(&p->locks, l, link);
-	p->waiting -= l->owner->waiting;
+	p->waiting -= l->counted;
 	if (TAILQ_EMPTY(&p->locks)) {
 		RB_REMOVE(lock_points, &t->points, p);
 		mem_free(p);
@@ -371,22 +372,13 @@ static void lock_remove(struct tsm *t, struct lock *l)
 
 void txn__unlock(struct tsm *t, struct tx *tx)
 {
-	struct tx *w;
-
 	for (uint32_t i = 0; i < tx->lock_count; i++)
 		lock_remove(t, &tx->locks[i]);
 	mem_free(tx->locks);
 	tx->locks = NULL;
 	tx->lock_count = 0;
 	txn__arena_release(&tx->lock_keys);
-	TAILQ_FOREACH(w, &t->waiting, link) {
-		if (w->blocker == tx) {
-			w->blocker = NULL;
-			t->released = true;
-		}
-	}
-	if (t->reading_count)
-		t->released = true;
+	txn__freed(t, tx);
 }
 
 void txn__changed(struct tsm *t)
@@ -399,8 +391,8 @@ void txn__changed(struct tsm *t)
 	t->any_by_reference = false;
 	TAILQ_FOREACH(w, &t->waiting, link) {
 		if (w->blocker && w->by_reference) {
-			w->blocker = NULL;
-			t->released = true;
+			txn__unnote(t, w);
+			txn__candidate(t, w);
 		}
 	}
 }

@@ -23,7 +23,7 @@ static struct outcome *outcome_new(struct tsm *t, struct txn_id id, uint32_t coo
 	o->id = id;
 	o->coordinator = coordinator;
 	HASH_ADD(hh, t->outcomes, id, sizeof(o->id), o);
-	t->unarmed = true;
+	txn__look_soon(t);
 	return o;
 }
 
@@ -66,7 +66,7 @@ void txn__prepared(struct tsm *t, struct tx *tx, uint64_t stamp)
 	tx->stamp = stamp;
 	tx->due_ns = 0;
 	tx->tries = 0;
-	t->unarmed = true;
+	txn__look_soon(t);
 	txn__lock(t, tx);
 	buf_move(&tx->vote, &t->reply);
 	t->prepared_count++;
@@ -173,9 +173,9 @@ static void prepare_begin(struct tsm *t, struct slice bytes, const struct comman
 	}
 	tx = participant_new(t, bytes);
 	tx->writes = t->part.mut_count > 0;
-	txn__barred(t, tx, blocker);
 	if (t->err)
 		return;
+	txn__barred(t, tx, blocker);
 	if (blocker)
 		txn__enqueue(t, tx);
 	else
@@ -360,7 +360,7 @@ void txn__participant_lead(struct tsm *t)
 	}
 	TAILQ_FOREACH(tx, &t->waiting, link)
 		tx->due_ns = tx->since_ns = 0;
-	t->unarmed = true;
+	txn__look_soon(t);
 }
 
 /* Too long in line, whatever the reason. */

@@ -18,6 +18,7 @@ struct tx *txn__tx_new(struct tsm *t, struct txn_id id, enum tx_role role)
 	CHECK(!txn__tx_find(t, id));
 	tx->id = id;
 	tx->role = role;
+	TAILQ_INIT(&tx->barred);
 	if (id.client != 0)
 		HASH_ADD(hh, t->txs, id, sizeof(tx->id), tx);
 	return tx;
@@ -32,6 +33,7 @@ void txn__tx_free(struct tsm *t, struct tx *tx)
 		t->prepared_count--;
 	}
 	txn__unlock(t, tx);
+	txn__unnote(t, tx);
 	if (tx->id.client != 0)
 		HASH_DELETE(hh, t->txs, tx);
 	buf_release(&tx->command);
@@ -69,17 +71,64 @@ static void stand_in_line(struct tsm *t, struct tx *tx)
 	txn__lock(t, tx);
 	tx->since_ns = 0;
 	tx->due_ns = 0;
-	t->unarmed = true;
+	txn__look_soon(t);
 }
 
-/* Notes the answer of txn__blocker. */
+/* ---- notes of who bars whom ---- */
+
 void txn__barred(struct tsm *t, struct tx *tx, struct tx *blocker)
 {
-	CHECK(blocker != tx);
+	CHECK(blocker != tx && !tx->blocker && !tx->candidate);
+	if (!blocker)
+		return;
 	tx->blocker = blocker;
-	tx->by_reference = blocker && t->by_reference;
+	TAILQ_INSERT_TAIL(&blocker->barred, tx, note);
+	tx->by_reference = t->by_reference;
 	t->any_by_reference = t->any_by_reference || tx->by_reference;
 }
+
+void txn__unnote(struct tsm *t, struct tx *tx)
+{
+	CHECK(!tx->blocker || !tx->candidate);
+	if (tx->blocker)
+		TAILQ_REMOVE(&tx->blocker->barred, tx, note);
+	if (tx->candidate)
+		TAILQ_REMOVE(&t->candidates, tx, note);
+	tx->blocker = NULL;
+	tx->candidate = false;
+}
+
+static bool before(const struct tx *a, const struct tx *b)
+{
+	return a->slot < b->slot || (a->slot == b->slot && a->index < b->index);
+}
+
+void txn__candidate(struct tsm *t, struct tx *tx)
+{
+	struct tx *last = TAILQ_LAST(&t->candidates, tx_list);
+
+	CHECK(tx->waiting && !tx->blocker && !tx->candidate);
+	while (last && before(tx, last))
+		last = TAILQ_PREV(last, tx_list, note);
+	if (last)
+		TAILQ_INSERT_AFTER(&t->candidates, last, tx, note);
+	else
+		TAILQ_INSERT_HEAD(&t->candidates, tx, note);
+	tx->candidate = true;
+}
+
+void txn__freed(struct tsm *t, struct tx *blocker)
+{
+	struct tx *tx;
+
+	while ((tx = TAILQ_FIRST(&blocker->barred)) != NULL) {
+		txn__unnote(t, tx);
+		txn__candidate(t, tx);
+	}
+	txn__reads_freed(t, blocker);
+}
+
+/* ---- the line ---- */
 
 void txn__enqueue(struct tsm *t, struct tx *tx)
 {
@@ -96,14 +145,15 @@ void txn__requeue(struct tsm *t, struct tx *tx)
 	}
 	txn__wants(t, tx->lock_only);
 	stand_in_line(t, tx);
+	txn__candidate(t, tx); /* who bars whom is found out at the next command */
 }
 
 void txn__dequeue(struct tsm *t, struct tx *tx)
 {
 	CHECK(tx->waiting && t->waiting_count > 0);
 	txn__unlock(t, tx);
+	txn__unnote(t, tx);
 	tx->waiting = false;
-	tx->blocker = NULL;
 	TAILQ_REMOVE(&t->waiting, tx, link);
 	t->waiting_count--;
 	txn__store_del(t, TXN_TABLE_QUEUE, txn__key_place(t, tx->slot, tx->index));
@@ -128,30 +178,21 @@ static void run(struct tsm *t, struct tx *tx)
 	}
 }
 
-/* One pass suffices: a transaction that goes on takes away reasons to wait only for those behind. But
- * an abort that it causes may free others in front: then there is another pass. */
+/* The first of the candidates is looked at until there is none: who goes on may free others, and an abort
+ * that it causes even such as stand before it. */
 void txn__examine(struct tsm *t)
 {
 	struct tx *tx;
 
-	while (t->released && !t->err) {
-		t->released = false;
-		TAILQ_FOREACH(tx, &t->waiting, link) {
-			bool decoded;
+	while (!t->err && (tx = TAILQ_FIRST(&t->candidates)) != NULL) {
+		bool decoded = txn__decode_part(t, tx->body);
 
-			if (tx->blocker)
-				continue;
-			decoded = txn__decode_part(t, tx->body);
-			CHECK(decoded); /* it was when it came */
-			txn__wants(t, tx->lock_only);
-			txn__barred(t, tx, txn__blocker(t, tx, tx->id, tx->lock, false));
-			if (!tx->blocker) {
-				run(t, tx);
-				break; /* the list may have changed in any way */
-			}
-		}
-		if (tx)
-			t->released = true;
+		CHECK(decoded && tx->waiting); /* it was when it came */
+		txn__unnote(t, tx);
+		txn__wants(t, tx->lock_only);
+		txn__barred(t, tx, txn__blocker(t, tx, tx->id, tx->lock, false));
+		if (!tx->blocker)
+			run(t, tx);
 	}
 	txn__reads_examine(t);
 }

@@ -5,13 +5,19 @@
 
 #define PROPOSAL_ROOM 1024u /* what a proposal puts around the part: its home key above all */
 
-static void reading_end(struct tsm *t, struct reading *r, struct slice reply)
+static void reading_free(struct tsm *t, struct reading *r)
 {
-	txn__read_done(t, r->token, reply);
+	CHECK(t->reading_count > 0);
 	TAILQ_REMOVE(&t->readings, r, link);
 	t->reading_count--;
 	buf_release(&r->part);
 	mem_free(r);
+}
+
+static void reading_end(struct tsm *t, struct reading *r, struct slice reply)
+{
+	txn__read_done(t, r->token, reply);
+	reading_free(t, r);
 }
 
 static void answer_status(struct tsm *t, uint64_t token, int status)
@@ -24,7 +30,7 @@ static void answer_status(struct tsm *t, uint64_t token, int status)
 }
 
 /* t->part is its part. True: answered. */
-static bool try_read(struct tsm *t, uint64_t token)
+static bool try_read(struct tsm *t, uint64_t token, struct tx **blocker)
 {
 	if (!txn__part_owned(t)) {
 		answer_status(t, token, ERR_WRONG_SHARD);
@@ -32,7 +38,8 @@ static bool try_read(struct tsm *t, uint64_t token)
 	}
 	if (t->lock_count) {
 		txn__wants(t, false);
-		if (txn__blocker(t, NULL, txn_id_of(0, 0), 0, true))
+		*blocker = txn__blocker(t, NULL, txn_id_of(0, 0), 0, true);
+		if (*blocker)
 			return false;
 	}
 	(void)txn__evaluate(t, 0);
@@ -43,6 +50,7 @@ static bool try_read(struct tsm *t, uint64_t token)
 
 void tsm_read(struct tsm *t, uint64_t token, struct slice part, uint64_t now_ns)
 {
+	struct tx *blocker = NULL;
 	struct reading *r;
 
 	CHECK(!t->in_entry);
@@ -56,7 +64,7 @@ void tsm_read(struct tsm *t, uint64_t token, struct slice part, uint64_t now_ns)
 		answer_status(t, token, ERR_TOO_BIG);
 		return;
 	}
-	if (try_read(t, token))
+	if (try_read(t, token, &blocker))
 		return;
 	if (!t->leading) {
 		answer_status(t, token, ERR_NOT_LEADER);
@@ -64,6 +72,7 @@ void tsm_read(struct tsm *t, uint64_t token, struct slice part, uint64_t now_ns)
 	}
 	r = mem_must_alloc(sizeof(*r));
 	r->token = token;
+	r->blocker = blocker;
 	if (buf_set(&r->part, part) != 0) {
 		mem_free(r);
 		answer_status(t, token, ERR_NOMEM);
@@ -74,33 +83,39 @@ void tsm_read(struct tsm *t, uint64_t token, struct slice part, uint64_t now_ns)
 	txn__arm(t, &r->due_ns, t->cfg.read_wait_ns_max);
 }
 
+void txn__reads_freed(struct tsm *t, const struct tx *blocker)
+{
+	struct reading *r;
+
+	TAILQ_FOREACH(r, &t->readings, link) {
+		if (r->blocker != blocker)
+			continue;
+		r->blocker = NULL;
+		t->reads_released = true;
+	}
+}
+
+static void reading_retry(struct tsm *t, struct reading *r)
+{
+	bool decoded = txn__decode_part(t, buf_slice(&r->part));
+
+	CHECK(decoded && !r->blocker);
+	if (!try_read(t, r->token, &r->blocker))
+		return;
+	reading_free(t, r);
+}
+
 /* After locks were given back. */
 void txn__reads_examine(struct tsm *t)
 {
 	struct reading *r, *next;
 
-	TAILQ_FOREACH_SAFE(r, &t->readings, link, next) {
-		bool decoded;
-
-		if (t->err)
-			return;
-		decoded = txn__decode_part(t, buf_slice(&r->part));
-		CHECK(decoded);
-		if (!txn__part_owned(t)) {
-			struct buf reply = BUF_INIT;
-
-			txn__status_reply(&reply, ERR_WRONG_SHARD);
-			reading_end(t, r, buf_slice(&reply));
-			buf_release(&reply);
-			continue;
-		}
-		txn__wants(t, false);
-		if (txn__blocker(t, NULL, txn_id_of(0, 0), 0, true))
-			continue;
-		(void)txn__evaluate(t, 0);
-		txn__changes_drop(t);
-		reading_end(t, r, buf_slice(&t->reply));
-	}
+	if (!t->reads_released)
+		return;
+	t->reads_released = false;
+	TAILQ_FOREACH_SAFE(r, &t->readings, link, next)
+		if (!r->blocker && !t->err)
+			reading_retry(t, r);
 }
 
 /* The home key of a read: any that the group owns. */

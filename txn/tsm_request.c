@@ -120,9 +120,10 @@ static void single_wait(struct tsm *t, struct slice bytes, struct tx *blocker)
 	struct tx *tx = single_new(t, bytes);
 
 	tx->writes = t->part.mut_count > 0;
+	if (t->err)
+		return;
 	txn__barred(t, tx, blocker);
-	if (!t->err)
-		txn__enqueue(t, tx);
+	txn__enqueue(t, tx);
 }
 
 void txn__single_waits(struct tsm *t, struct slice command)

@@ -29,6 +29,7 @@ struct txh {
 	unsigned command_count;
 	bool owns_nothing; /* the group has lost its keys */
 	bool differs;
+	bool unaudited; /* auditing reads the store */
 };
 
 void txh_open(struct txh *h);

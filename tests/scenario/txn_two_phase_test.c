@@ -333,7 +333,7 @@ static void a_replica_restarts_at_each_step(void)
 {
 	for (uint32_t g = 0; g < GROUPS; g++)
 		for (unsigned replica = 0; replica < 3; replica++)
-			CHECK_TRUE(strike_everywhere(g, replica, false) > 15);
+			CHECK_TRUE(strike_everywhere(g, replica, false) > 10);
 }
 
 /* ---- lost and repeated messages ---- */

@@ -75,7 +75,6 @@ static char *absolute(const char *path, struct msg *m)
 	return mem_must_strdup(resolved);
 }
 
-/* A mount point may be a dead mount of an earlier run: then stat fails, and make_dirs with it. */
 static int check_conflicts(const struct local_store *s, const struct local_args *a, struct msg *m)
 {
 	if (a->nodes && a->nodes != s->node_count)
@@ -125,6 +124,7 @@ static int open_or_create(struct local_store *s, const struct local_args *a, str
 			s->nodes[i].id = i + 1;
 		err = 0;
 	} else if (!err) {
+		local_store_drop_dead_mount(s); /* its mount point could not be looked at */
 		err = check_conflicts(s, a, m);
 	}
 	mem_free(data);
@@ -283,6 +283,7 @@ static int down(const struct local_args *a)
 		}
 		mem_free(pid);
 	}
+	local_store_drop_dead_mount(&s);
 	printf("stopped %u process%s; the data stays in %s\n", stopped,
 	       stopped == 1 ? "" : "es", s.data);
 	local_store_release(&s);

@@ -2,8 +2,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -163,4 +166,25 @@ int local_store_save(const struct local_store *s, struct msg *m)
 		msg_set(m, err, "%s: %s", path, err_text(err));
 	mem_free(path);
 	return err;
+}
+
+/* ---- dead mounts ---- */
+
+static bool mount_is_dead(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) != 0 && errno == ENOTCONN;
+}
+
+void local_store_drop_dead_mount(const struct local_store *s)
+{
+	const char *argv[] = {"fusermount3", "-u", "-z", "--", s->mount, NULL};
+	pid_t pid;
+
+	if (!s->mount || !mount_is_dead(s->mount) ||
+	    posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)(uintptr_t)argv, environ) != 0)
+		return;
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		continue;
 }

@@ -36,4 +36,8 @@ static inline bool local_store_embedded(const struct local_store *s)
 	return s->node_count == 1 && s->mount;
 }
 
+/* Takes away what a mount process that died has left at the mount point: until then everything there
+ * fails with ENOTCONN. Nothing else is unmounted. */
+void local_store_drop_dead_mount(const struct local_store *s);
+
 #endif

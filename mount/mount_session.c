@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -273,6 +274,20 @@ static char *libfuse_options(const struct mount_config *cfg)
 	return out;
 }
 
+/* What libfuse has to say becomes a log line; its trace (-o debug) stays as it is. */
+static void fuse_line(enum fuse_log_level level, const char *format, va_list args)
+{
+	char text[512];
+
+	if (level == FUSE_LOG_DEBUG) {
+		vfprintf(stderr, format, args);
+		return;
+	}
+	vsnprintf(text, sizeof(text), format, args);
+	text[strcspn(text, "\n")] = '\0';
+	log_warn("%s", text);
+}
+
 static int mount_session(struct mount *mt)
 {
 	char *options = libfuse_options(mt->cfg);
@@ -280,6 +295,7 @@ static int mount_session(struct mount *mt)
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 	int fd, err = 0;
 
+	fuse_set_log_func(fuse_line);
 	mt->session = fuse_session_new(&args, &mount__ops, sizeof(mount__ops), mt);
 	fuse_opt_free_args(&args);
 	mem_free(options);

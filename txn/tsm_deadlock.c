@@ -2,16 +2,19 @@
  * A probe starts where a transaction waits, goes to those that bar it, from each to the groups where
  * that one itself still waits (its coordinator knows which have not voted), and so on. When it meets
  * its initiator there is a cycle, and the youngest transaction that it came by is the victim.
- * Waiting edges go to holders, and through earlier waiters to those that bar these. */
+ *
+ * From a waiting part the probe goes to each holder that bars it, and to the holder at the end of its notes
+ * (tx.blocker, from waiter to waiter in the line): not along every edge, which in a long line would be
+ * quadratic for each of those who wait. That suffices. In a deadlock nobody's note changes any more; each
+ * note leads to a holder, and each holder that is stuck has a part that waits; so the notes of the stuck
+ * ones lead into a cycle, and who stands in it finds it. */
 #include "txn/tsm_internal.h"
 
-#define CHASE_MAX 64u /* waiters of this group that one probe goes through; others have their own */
+#define HOLDERS_MAX 64u /* of those that bar one part: more are not chased */
 
 struct chase {
-	struct tsm *t;
-	struct probe probe;
-	struct tx *visited[CHASE_MAX];
-	uint32_t visited_count;
+	const struct tx *holders[HOLDERS_MAX];
+	uint32_t count;
 };
 
 static bool younger(uint64_t age, struct txn_id id, const struct probe *p)
@@ -45,10 +48,9 @@ static void deadlock_found(struct tsm *t, const struct probe *p)
 }
 
 /* On to the transaction that holds what is wanted. */
-static void chase_holder(struct chase *ch, const struct tx *h)
+static void chase_holder(struct tsm *t, const struct tx *h, const struct probe *from)
 {
-	struct tsm *t = ch->t;
-	struct message m = {.kind = MSG_PROBE, .id = h->id, .probe = ch->probe};
+	struct message m = {.kind = MSG_PROBE, .id = h->id, .probe = *from};
 	struct probe *p = &m.probe;
 
 	if (txn_id_eq(h->id, p->initiator) ||
@@ -69,43 +71,58 @@ static void chase_holder(struct chase *ch, const struct tx *h)
 	}
 }
 
-/* Notes a transaction once. */
-static void note(void *ctx, struct tx *blocker)
+/* Notes a holder once. */
+static void note(void *ctx, const struct tx *holder)
 {
 	struct chase *ch = ctx;
 
-	for (uint32_t i = 0; i < ch->visited_count; i++)
-		if (ch->visited[i] == blocker)
+	for (uint32_t i = 0; i < ch->count; i++)
+		if (ch->holders[i] == holder)
 			return;
-	if (ch->visited_count < CHASE_MAX)
-		ch->visited[ch->visited_count++] = blocker;
+	if (ch->count < HOLDERS_MAX)
+		ch->holders[ch->count++] = holder;
 }
 
-/* Breadth first through those who wait here, and on to each holder. */
-static void chase_all(struct chase *ch)
+static bool wants_of(struct tsm *t, const struct tx *w)
 {
-	struct tsm *t = ch->t;
+	if (!txn__decode_part(t, w->body))
+		return false;
+	txn__wants(t, w->lock_only);
+	return true;
+}
 
-	for (uint32_t i = 0; i < ch->visited_count; i++) {
-		struct tx *w = ch->visited[i];
-
-		if (!w->waiting) {
-			chase_holder(ch, w);
-			continue;
-		}
-		if (!txn__decode_part(t, w->body))
-			continue;
-		txn__wants(t, w->lock_only);
-		txn__blockers(t, w, w->id, w->lock, note, ch);
+/* The holder at the end of the notes; NULL: nobody bars any more. */
+static const struct tx *end_of_notes(struct tsm *t, const struct tx *w)
+{
+	while (w && w->waiting) {
+		if (w->blocker)
+			w = w->blocker;
+		else if (wants_of(t, w)) /* no command has come since a restart */
+			w = txn__blocker(t, w, w->id, w->lock, false);
+		else
+			w = NULL;
 	}
+	return w;
 }
 
-static void chase_from(struct tsm *t, struct tx *w, const struct probe *p)
+static void chase_from(struct tsm *t, const struct tx *w, const struct probe *p)
 {
-	struct chase ch = {.t = t, .probe = *p};
+	struct chase ch = {.count = 0};
+	const struct tx *last = end_of_notes(t, w);
 
-	note(&ch, w);
-	chase_all(&ch);
+	if (last)
+		note(&ch, last);
+	if (wants_of(t, w))
+		txn__holders(t, w, w->id, w->lock, note, &ch);
+	for (uint32_t i = 0; i < ch.count; i++)
+		chase_holder(t, ch.holders[i], p);
+}
+
+/* Not the same again, after a restart either; and of two groups only by chance. */
+static uint64_t probe_serial(struct tsm *t)
+{
+	t->probe_serial = t->now_ns > t->probe_serial ? t->now_ns : t->probe_serial + 1;
+	return t->probe_serial * GROUPS_MAX + t->cfg.group;
 }
 
 void txn__probe_start(struct tsm *t, struct tx *w)
@@ -113,7 +130,7 @@ void txn__probe_start(struct tsm *t, struct tx *w)
 	struct probe p = {.initiator = w->id,
 			  .initiator_group = w->coordinator,
 			  .initiator_lock = w->lock,
-			  .serial = ++t->probe_serial * GROUPS_MAX + t->cfg.group,
+			  .serial = probe_serial(t),
 			  .hops = TSM_PROBE_HOPS,
 			  .victim = w->id,
 			  .victim_age = w->age,
@@ -125,14 +142,23 @@ void txn__probe_start(struct tsm *t, struct tx *w)
 
 /* ---- passing on ---- */
 
-/* Each probe passes a transaction once. */
-static bool passed_before(struct coord *c, const struct probe *p)
+static uint64_t mix(uint64_t h, uint64_t v)
 {
-	for (uint32_t i = 0; i < TSM_PROBES_SEEN; i++)
-		if (c->seen[i].serial == p->serial && txn_id_eq(c->seen[i].initiator, p->initiator))
-			return true;
-	c->seen[c->seen_next] = (struct probe_mark){.initiator = p->initiator, .serial = p->serial};
-	c->seen_next = (c->seen_next + 1) % TSM_PROBES_SEEN;
+	h = (h ^ v) * 0x9e3779b97f4a7c15ull;
+	return h ^ h >> 29;
+}
+
+/* Each probe passes a transaction once: as long as it is remembered, and TSM_PROBE_HOPS in any case. */
+static bool passed_before(struct tsm *t, const struct coord *c, const struct probe *p)
+{
+	uint64_t h = mix(mix(c->id.client, c->id.sequence), p->serial);
+	uint64_t *seen;
+
+	h = mix(mix(h, p->initiator.client), p->initiator.sequence);
+	seen = &t->probes_seen[h % TSM_PROBES_SEEN];
+	if (*seen == h)
+		return true;
+	*seen = h;
 	return false;
 }
 
@@ -171,7 +197,7 @@ static void at_waiting_coordinator(struct tsm *t, struct coord *c, const struct 
 {
 	struct message m = {.kind = MSG_PROBE_ON, .id = c->id, .probe = *p};
 
-	if (c->state != COORD_PREPARING || passed_before(c, p))
+	if (c->state != COORD_PREPARING || passed_before(t, c, p))
 		return;
 	/* the same victim for every probe of a cycle, though some come by way of its locks */
 	consider(&m.probe, c->age, c->id, t->cfg.group);

@@ -33,7 +33,7 @@
 #include "txn/tsm.h"
 
 #define TSM_LAZY_MAX	 64u /* ENDs and FORGETs that share a command */
-#define TSM_PROBES_SEEN	 8u  /* of a transaction: probes that were passed on already */
+#define TSM_PROBES_SEEN	 1024u /* probes that were passed on already and are remembered */
 #define TSM_PROBE_HOPS	 32u
 #define TSM_LAZY_NS	 (20ull * 1000 * 1000)
 #define TSM_READ_SEQ_BIT (1ull << 63) /* sequences of reads that this machine proposed itself */
@@ -147,11 +147,6 @@ struct part_ref {
 	struct buf reply;
 };
 
-struct probe_mark {
-	struct txn_id initiator;
-	uint64_t serial;
-};
-
 struct coord {
 	UT_hash_handle hh;
 	struct txn_id id;
@@ -170,8 +165,6 @@ struct coord {
 	bool ending;
 	uint64_t due_ns;
 	uint32_t tries;
-	struct probe_mark seen[TSM_PROBES_SEEN];
-	uint32_t seen_next;
 };
 
 struct outcome { /* of a participant that wrote: committed; kept until the coordinator says END */
@@ -261,6 +254,7 @@ struct tsm {
 	struct readings readings;
 	uint32_t reading_count;
 	uint64_t read_sequence, probe_serial;
+	uint64_t probes_seen[TSM_PROBES_SEEN]; /* hashes of probe and transaction */
 	struct lazy ends, forgets;
 
 	/* scratch */
@@ -414,10 +408,10 @@ void txn__wants(struct tsm *t, bool lock_only);
  * NULL: nobody. @self may be NULL. Sets t->by_reference: only a derived want is barred. */
 struct tx *txn__blocker(struct tsm *t, const struct tx *self, struct txn_id id, uint64_t lock,
 			bool holders_only);
-/* Calls fn for each such one, perhaps several times. */
-typedef void txn_blocker_fn(void *ctx, struct tx *blocker);
-void txn__blockers(struct tsm *t, const struct tx *self, struct txn_id id, uint64_t lock,
-		   txn_blocker_fn *fn, void *ctx);
+/* Calls fn for each holder that bars, perhaps several times. */
+typedef void txn_holder_fn(void *ctx, const struct tx *holder);
+void txn__holders(struct tsm *t, const struct tx *self, struct txn_id id, uint64_t lock,
+		  txn_holder_fn *fn, void *ctx);
 bool txn__line_full(struct tsm *t);
 void txn__lock(struct tsm *t, struct tx *tx); /* registers t->wants for tx */
 void txn__unlock(struct tsm *t, struct tx *tx);

@@ -144,7 +144,7 @@ struct asker { /* whose wants are looked at, and what is done with those who bar
 	const struct tx *self;
 	struct txn_id lock;
 	bool holders_only;
-	txn_blocker_fn *fn; /* NULL: the first one is enough */
+	txn_holder_fn *fn; /* NULL: the first one is enough */
 	void *ctx;
 	struct tx *found;
 };
@@ -201,11 +201,19 @@ static bool ask_list(struct asker *a, const struct lock_list *list, const struct
 {
 	struct lock *l;
 
-	if (!a->fn)
+	if (!a->holders_only)
 		return ask_last(a, list, w);
-	TAILQ_FOREACH(l, list, link)
-		if (overlaps(l, w) && bars(a, l, w->mode))
-			a->fn(a->ctx, l->owner);
+	TAILQ_FOREACH(l, list, link) {
+		if (l->owner->waiting)
+			break; /* holders stand first */
+		if (!overlaps(l, w) || !bars(a, l, w->mode))
+			continue;
+		if (!a->fn) {
+			a->found = l->owner;
+			return true;
+		}
+		a->fn(a->ctx, l->owner);
+	}
 	return false;
 }
 
@@ -268,10 +276,10 @@ struct tx *txn__blocker(struct tsm *t, const struct tx *self, struct txn_id id, 
 	return a.found;
 }
 
-void txn__blockers(struct tsm *t, const struct tx *self, struct txn_id id, uint64_t lock,
-		   txn_blocker_fn *fn, void *ctx)
+void txn__holders(struct tsm *t, const struct tx *self, struct txn_id id, uint64_t lock,
+		  txn_holder_fn *fn, void *ctx)
 {
-	struct asker a = {.self = self, .fn = fn, .ctx = ctx};
+	struct asker a = {.self = self, .holders_only = true, .fn = fn, .ctx = ctx};
 
 	a.lock = txn_id_of(id.client, lock);
 	ask(t, &a);

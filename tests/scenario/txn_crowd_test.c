@@ -208,11 +208,105 @@ static void ticks_are_not_wanted_for_each_command(void)
 	}
 }
 
+/* ---- deadlocks ---- */
+
+static const struct txn_id holder = {11, 1}, waiter = {90, 1};
+
+/* The holder reads the key and has a part in group 1, which has not voted; the crowd wants to write; then
+ * comes one that reads. Nobody bars that one but the crowd. */
+static void behind_a_crowd_of_writers(void)
+{
+	txn_mini_reset(&m);
+	(void)txn_get(&m, txf_slice(&key));
+	put_number(&elsewhere, 1);
+	apply(txh_request(&(struct txh_request){.client = 11, .sequence = 1, .age = 5}, &m));
+	CHECK_U64_EQ(stats().prepared, 1);
+	crowd(true);
+	txn_mini_reset(&m);
+	(void)txn_get(&m, txf_slice(&key));
+	put_number(&target, 1);
+	apply(txh_prepare(waiter, 2, 0, false, &m));
+	CHECK_U64_EQ(stats().waiting, CROWD + 1);
+}
+
+static bool is_probe_of_waiter(const struct txh_out *out, struct message *p)
+{
+	if (out->out.kind != TSM_SEND || out->out.group != 1)
+		return false;
+	CHECK_OK(txn__message_decode(out->out.bytes, p));
+	return p->kind == MSG_PROBE_ON && txn_id_eq(p->probe.initiator, waiter);
+}
+
+static void probes_find_their_way_through_a_crowd(void)
+{
+	struct message p;
+	bool found = false;
+
+	h.unaudited = true;
+	behind_a_crowd_of_writers();
+	/* most of the crowd are not asked: the outputs kept are bounded */
+	for (unsigned i = 0; i < CROWD; i++) {
+		struct tx *tx = txn__tx_find(h.tsm[0], txn_id_of(100 + i, 1));
+
+		tx->since_ns = h.now_ns;
+		tx->due_ns = h.now_ns + 10000 * MS_NS;
+	}
+	for (unsigned i = 0; i < 4 && !found; i++) {
+		txh_tick(&h, 20 * MS_NS);
+		for (unsigned k = 0; k < h.out_count && !found; k++)
+			found = is_probe_of_waiter(&h.outs[k], &p);
+	}
+	CHECK_TRUE(found);
+	CHECK_TRUE(txn_id_eq(p.id, holder));
+}
+
+/* One that comes back to its initiator names the youngest. */
+static void a_probe_that_comes_back_names_the_youngest(void)
+{
+	struct message p = {.kind = MSG_PROBE_ON, .from = 1, .id = waiter}, cancel;
+
+	h.unaudited = true;
+	behind_a_crowd_of_writers();
+	p.probe = (struct probe){.initiator = holder,
+				 .serial = 1,
+				 .hops = TSM_PROBE_HOPS,
+				 .victim = {95, 1},
+				 .victim_age = 9,
+				 .victim_group = 3};
+	txh_forget_outs(&h);
+	txh_message(&h, &p);
+	CHECK_NOT_NULL(txh_last_message(&h, MSG_CANCEL, &cancel));
+	CHECK_U64_EQ(cancel.id.client, 95);
+	CHECK_INT_EQ(cancel.why, ERR_DEADLOCK);
+}
+
+/* After a restart nobody has looked at the line yet, and perhaps no command comes: probes must go out. */
+static void probes_go_out_after_a_restart(void)
+{
+	struct message p;
+	bool found = false;
+
+	txn_mini_reset(&m);
+	(void)txn_get(&m, txf_slice(&key));
+	put_number(&elsewhere, 1);
+	apply(txh_request(&(struct txh_request){.client = 11, .sequence = 1, .age = 5}, &m));
+	hold(waiter, &key);
+	txh_restart(&h);
+	for (unsigned i = 0; i < 4; i++)
+		txh_tick(&h, 20 * MS_NS);
+	for (unsigned k = 0; k < h.out_count && !found; k++)
+		found = is_probe_of_waiter(&h.outs[k], &p);
+	CHECK_TRUE(found);
+}
+
 #define T(fn) CHECK_TEST_WITH(setup, teardown, fn)
 static const struct check_test tests[] = {
 	T(a_crowd_goes_on_in_linear_time),
 	T(the_next_of_a_crowd_wakes_alone),
 	T(waiting_reads_cost_others_nothing),
 	T(ticks_are_not_wanted_for_each_command),
+	T(probes_find_their_way_through_a_crowd),
+	T(a_probe_that_comes_back_names_the_youngest),
+	T(probes_go_out_after_a_restart),
 };
 CHECK_MAIN(tests)

@@ -13,7 +13,7 @@
 static const char help[] =
 	"usage: paxfs bench [-c CLIENTS] [-s SIZE] [-r SHARE] [-d SECONDS] [-k KEYS] [-T KEYS]\n\n"
 	"Measures durable writes and linearizable reads of small keys; the keys are deleted\n"
-	"afterwards.\n\n"
+	"afterwards. SIGINT ends it early.\n\n"
 	"  -c, --clients N        at the same time (default 1)\n"
 	"  -s, --size BYTES       of a value (default 256)\n"
 	"  -r, --reads PERCENT    share of reads (default 0)\n"
@@ -194,15 +194,31 @@ static int fill(struct bench *b)
 	return 0;
 }
 
-static int measure(struct bench *b)
+/* SIGINT ends it early: what was measured until then counts. */
+static void wait_for_clients(struct bench *b, uint64_t begin_ns)
 {
 	struct env *env = loop_env(b->s->loop);
+
+	while (b->live > 0) {
+		fiber_park();
+		if (!fiber_interrupted())
+			continue;
+		fiber_interrupt_clear();
+		b->end_ns = env_mono_ns(env);
+		b->duration_ns = b->end_ns - begin_ns;
+	}
+}
+
+static int measure(struct bench *b)
+{
+	uint64_t begin_ns;
 	int err = fill(b);
 
 	if (err)
 		return err;
 	b->waiter = fiber_self();
-	b->end_ns = env_mono_ns(env) + b->duration_ns;
+	begin_ns = env_mono_ns(loop_env(b->s->loop));
+	b->end_ns = begin_ns + b->duration_ns;
 	for (uint64_t i = 0; i < b->clients; i++) {
 		err = fiber_start(loop_fibers(b->s->loop), client_main, b);
 		if (err) {
@@ -211,8 +227,7 @@ static int measure(struct bench *b)
 		}
 		b->live++;
 	}
-	while (b->live > 0)
-		fiber_park();
+	wait_for_clients(b, begin_ns);
 	return b->first_error;
 }
 
@@ -239,6 +254,7 @@ static int run(struct cli_session *s, void *ctx)
 		}
 	}
 	json_decref(root);
+	fiber_interrupt_clear(); /* the keys go in any case */
 	err2 = clean_up(b);
 	mem_free(b->value);
 	mem_free(b->reads.us10);

@@ -53,19 +53,21 @@ static void on_turn(struct loop_turn *turn)
 	struct kv_time t;
 	struct node_group *g;
 
-	if (n->closed || (TAILQ_EMPTY(&n->touched) && !n->appended))
-		return;
-	t = kv__now(n);
-	while ((g = TAILQ_FIRST(&n->touched)) != NULL) {
-		TAILQ_REMOVE(&n->touched, g, touched);
-		g->is_touched = false;
-		kv_replica_turn(g->replica, &t);
-		arm_timer(g);
-	}
-	if (n->appended) {
-		n->appended = false;
-		wal_submit(n->wal);
-	}
+	do {
+		if (n->closed)
+			return;
+		t = kv__now(n);
+		while ((g = TAILQ_FIRST(&n->touched)) != NULL) {
+			TAILQ_REMOVE(&n->touched, g, touched);
+			g->is_touched = false;
+			kv_replica_turn(g->replica, &t);
+			arm_timer(g);
+		}
+		if (n->appended) {
+			n->appended = false;
+			wal_submit(n->wal);
+		}
+	} while (kv__apply_turn(n));
 }
 
 /* ---- the log writer ---- */
@@ -255,6 +257,7 @@ static struct kv_node *node_new(const struct kv_node_config *cfg, struct loop *l
 	n->started_ns = env_mono_ns(n->env);
 	n->dir.fd = n->dir.lock_fd = -1;
 	TAILQ_INIT(&n->touched);
+	STAILQ_INIT(&n->here);
 	TAILQ_INIT(&n->status_waits);
 	kv__flush_init(n);
 	kv__source_init(n);

@@ -79,6 +79,9 @@ struct kv_node {
 	struct wal *wal;
 	struct loop_async *wal_async;
 	struct kv_worker *apply, *back;
+	struct kv_work_list here; /* jobs that the loop runs itself at the end of its turn */
+	unsigned here_count;
+	uint64_t here_barred_ns; /* not before: one took too long */
 	struct net_listener *listener;
 	char address[ADDRESS_SIZE_MAX];
 	struct node_conn *conns;
@@ -147,6 +150,8 @@ void kv__touch(struct node_group *g); /* it may want to propose, or has another 
 /* ---- node_io.c: what replicas ask for ---- */
 extern const struct kv_replica_io kv__node_io;
 void kv__node_schedule(struct kv_node *n, struct kv_job *job);
+void kv__apply_hand_on(struct kv_node *n); /* jobs that the loop kept for itself: to the thread */
+bool kv__apply_turn(struct kv_node *n);	     /* runs them; false when there were none */
 void kv__send_txn(struct kv_node *n, struct kv_txn_frame *f);
 uint32_t kv__leader_of(struct kv_node *n, uint32_t group); /* 0: unknown */
 

@@ -123,40 +123,7 @@ static void io_send_txn(void *ctx, uint32_t from_group, uint32_t to_group, struc
 		kv__send_txn(ctx, &f);
 }
 
-/* ---- the apply thread ---- */
-
-static void run_job(struct kv_work *w)
-{
-	struct kv_job *job = container_of(w, struct kv_job, work);
-	struct node_group *g = kv_replica_user(job->owner);
-
-	kv_apply_run(job, env_mono_ns(g->node->env)); /* a clock, safe from any thread */
-}
-
-static void job_done(struct kv_work *w)
-{
-	struct kv_job *job = container_of(w, struct kv_job, work);
-	struct kv_replica *r = job->owner;
-	struct node_group *g = kv_replica_user(r);
-	struct kv_time t = kv__now(g->node);
-
-	if (job->kind == KV_JOB_ENTRY)
-		kv__flush_note_entry(g->node);
-	kv_replica_done(r, job, &t);
-	kv__touch(g);
-}
-
-void kv__node_schedule(struct kv_node *n, struct kv_job *job)
-{
-	CHECK(job->owner != NULL);
-	if (n->closed) { /* the threads have ended: nobody waits for it */
-		kv_job_free(job);
-		return;
-	}
-	job->work.run = run_job;
-	job->work.done = job_done;
-	kv_worker_push(n->apply, &job->work);
-}
+/* ---- jobs ---- */
 
 static void io_schedule(void *ctx, struct kv_job *job)
 {

@@ -48,6 +48,8 @@ static void close_all(struct kv_node *n)
 			kv_replica_fail_calls(n->list[i]->replica, ERR_NOT_LEADER);
 	n->closed = true;
 	env_timer_cancel(n->env, &n->stop_timer);
+	if (n->apply)
+		kv__apply_hand_on(n);
 	kv_worker_free(n->apply);
 	kv_worker_free(n->back);
 	n->apply = n->back = NULL;

@@ -7,8 +7,6 @@
 #include "base/err.h"
 #include "base/mem.h"
 
-STAILQ_HEAD(kv_work_list, kv_work);
-
 struct kv_worker {
 	struct loop_async *async;
 	size_t pending; /* loop's */

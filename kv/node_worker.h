@@ -12,6 +12,8 @@ struct kv_work { /* embedded in the job; owned by the worker from push until don
 	STAILQ_ENTRY(kv_work) link;
 };
 
+STAILQ_HEAD(kv_work_list, kv_work);
+
 struct kv_worker;
 
 int kv_worker_new(struct loop *l, const char *name, struct kv_worker **out); /* ERR_NOMEM, ERR_IO */

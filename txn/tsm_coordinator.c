@@ -2,7 +2,7 @@
  * memory and are collected again by the next one; the first DECIDE in the log is the decision. */
 #include "txn/tsm_internal.h"
 
-#define REPLY_ROOM 4096u /* of a command, beside the reply that it carries */
+#define TRIES_MAX 4u /* the pauses between grow so often */
 
 /* ---- the record: C | id -> state, stamp, then the request or (committed) the writers ---- */
 
@@ -253,7 +253,7 @@ static int merged_reply(const struct coord *c, struct buf *out, uint64_t *stamp)
 		buf_add_slice(out, items[i]);
 	if (!buf_ok(out))
 		return ERR_NOMEM;
-	return out->len > COMMAND_SIZE_MAX - REPLY_ROOM ? ERR_TOO_BIG : 0;
+	return out->len > TSM_VOTE_SIZE_MAX ? ERR_TOO_BIG : 0;
 }
 
 static void propose_decision(struct tsm *t, struct coord *c, bool commit, uint64_t stamp,
@@ -265,22 +265,6 @@ static void propose_decision(struct tsm *t, struct coord *c, bool commit, uint64
 	txn__enc_decide(&b, c->id, commit, stamp, reply);
 	txn__propose(t, &b);
 	txn__arm(t, &c->due_ns, t->cfg.resend_ns);
-}
-
-/* A refusal whose reply no command holds (no honest part makes one) keeps its status only. */
-static void propose_abort(struct tsm *t, struct coord *c, struct slice reply)
-{
-	struct buf small = BUF_INIT;
-	struct reply_head h;
-	struct slice items;
-
-	if (reply.len > COMMAND_SIZE_MAX - REPLY_ROOM) {
-		(void)txn__reply_decode_head(reply, &h, &items);
-		txn__status_reply(&small, h.status ? h.status : ERR_PROTO);
-		reply = buf_slice(&small);
-	}
-	propose_decision(t, c, false, 0, reply);
-	buf_release(&small);
 }
 
 /* Decides if enough is known. */
@@ -296,7 +280,7 @@ static void progress(struct tsm *t, struct coord *c)
 		return;
 	all = all_voted(c, &no);
 	if (no) {
-		propose_abort(t, c, buf_slice(&no->reply));
+		propose_decision(t, c, false, 0, buf_slice(&no->reply));
 	} else if (all && !c->own->waiting) {
 		err = merged_reply(c, &reply, &stamp);
 		if (err) {
@@ -381,7 +365,7 @@ void txn__coord_own_run(struct tsm *t, struct tx *tx)
 	int status;
 
 	CHECK(c && c->own == tx && c->state == COORD_PREPARING);
-	status = c->lock_only ? txn__evaluate_nothing(t, stamp) : txn__evaluate(t, stamp);
+	status = c->lock_only ? txn__evaluate_nothing(t, stamp) : txn__evaluate_vote(t, stamp);
 	txn__changes_drop(t);
 	if (t->err)
 		return;
@@ -419,7 +403,7 @@ static void own_begin(struct tsm *t, struct coord *c)
 	txn__barred(t, tx, txn__blocker(t, NULL, c->id, c->lock, false));
 	if (!tx->blocker) {
 		txn__coord_own_run(t, tx);
-	} else if (txn__line_full(t)) {
+	} else if (txn__line_full(t, tx->body.len)) {
 		txn__unnote(t, tx);
 		txn__coord_abort_status(t, c, ERR_BUSY);
 	} else {
@@ -536,6 +520,17 @@ static void resolve_unknown(struct tsm *t, struct txn_id id, uint32_t group)
 	txn__propose(t, &b);
 }
 
+/* A vote that no DECIDE holds (no honest part makes one) is a refusal by its status alone. */
+static void keep_vote(struct part_ref *p, struct slice reply, int status)
+{
+	buf_reset(&p->reply);
+	if (reply.len <= TSM_VOTE_SIZE_MAX)
+		buf_add_slice(&p->reply, reply);
+	else
+		txn__status_reply(&p->reply, status ? status : ERR_TOO_BIG);
+	p->voted = buf_ok(&p->reply);
+}
+
 static void on_vote(struct tsm *t, const struct message *m)
 {
 	struct coord *c = find_any(t, m->id);
@@ -552,7 +547,7 @@ static void on_vote(struct tsm *t, const struct message *m)
 	if (c->state == COORD_COMMITTED) {
 		send_decision(t, m->from, m->id, true, c->stamp);
 	} else if (c->state != COORD_LOCKED && !p->voted) {
-		p->voted = buf_set(&p->reply, m->body) == 0;
+		keep_vote(p, m->body, h.status);
 		progress(t, c);
 	}
 }
@@ -619,8 +614,11 @@ void txn__coord_message(struct tsm *t, const struct message *m)
 
 void txn__coord_proposed(struct tsm *t, struct slice bytes, const struct command *cmd)
 {
+	const struct client *cl = txn__client_find(t, cmd->id.client);
 	struct coord *c;
 
+	if (cl && cmd->id.sequence <= cl->mark)
+		return;
 	if (cmd->part_count < 2 || cmd->id.client == 0 || find_any(t, cmd->id) ||
 	    txn__tx_find(t, cmd->id) || txn__reply_kept(t, cmd->id) ||
 	    txn__client_closed(t, cmd->id.client))
@@ -657,8 +655,11 @@ void txn__coord_lead(struct tsm *t, bool leading)
 static void again(struct tsm *t, struct coord *c)
 {
 	switch (c->state) {
-	case COORD_PROPOSED:
-		send_prepares(t, c);
+	case COORD_PROPOSED: /* not executed for so long: it was refused before it was shown to us */
+		if (c->tries == TRIES_MAX)
+			txn__coord_free(t, c); /* without ABORTs: it may come yet. Who asks is told */
+		else
+			send_prepares(t, c);
 		break;
 	case COORD_PREPARING:
 		c->deciding = false;
@@ -685,7 +686,7 @@ void txn__coord_tick(struct tsm *t)
 		if (c->due_ns == 0)
 			txn__arm(t, &c->due_ns, t->cfg.resend_ns);
 		if (txn__due(t, c->due_ns)) {
-			c->tries += c->tries < 4;
+			c->tries += c->tries < TRIES_MAX;
 			txn__arm(t, &c->due_ns, t->cfg.resend_ns << (c->tries - 1));
 			again(t, c);
 		} else if (c->due_ns < t->deadline_ns) {

@@ -1,13 +1,15 @@
-/* Deadlock detection by edge chasing (Chandy, Misra and Haas, "Distributed Deadlock Detection", 1983).
- * A probe starts where a transaction waits, goes to those that bar it, from each to the groups where
- * that one itself still waits (its coordinator knows which have not voted), and so on. When it meets
- * its initiator there is a cycle, and the youngest transaction that it came by is the victim.
+/* Deadlock detection by edge chasing (Chandy, Misra and Haas, "Distributed Deadlock Detection",
+ * 1983). A probe starts where a transaction waits, goes to those that bar it, from each to the
+ * groups where that one itself still waits (its coordinator knows which have not voted), and so
+ * on. When it meets its initiator there is a cycle, and the youngest transaction that it came by
+ * is the victim.
  *
- * From a waiting part the probe goes to each holder that bars it, and to the holder at the end of its notes
- * (tx.blocker, from waiter to waiter in the line): not along every edge, which in a long line would be
- * quadratic for each of those who wait. That suffices. In a deadlock nobody's note changes any more; each
- * note leads to a holder, and each holder that is stuck has a part that waits; so the notes of the stuck
- * ones lead into a cycle, and who stands in it finds it. */
+ * From a waiting part the probe goes to each holder that bars it, and to the holder at the end
+ * of its notes (tx.blocker, from waiter to waiter in the line): not along every edge, which in a
+ * long line would be quadratic for each of those who wait. That suffices. In a deadlock nobody's
+ * note changes any more; each note leads to a holder, and each holder that is stuck has a part
+ * that waits; so the notes of the stuck ones lead into a cycle, and who stands in it finds it.
+ */
 #include "txn/tsm_internal.h"
 
 #define HOLDERS_MAX 64u /* of those that bar one part: more are not chased */
@@ -148,7 +150,8 @@ static uint64_t mix(uint64_t h, uint64_t v)
 	return h ^ h >> 29;
 }
 
-/* Each probe passes a transaction once: as long as it is remembered, and TSM_PROBE_HOPS in any case. */
+/* Each probe passes a transaction once: as long as it is remembered, and TSM_PROBE_HOPS in any
+ * case. */
 static bool passed_before(struct tsm *t, const struct coord *c, const struct probe *p)
 {
 	uint64_t h = mix(mix(c->id.client, c->id.sequence), p->serial);
@@ -170,8 +173,8 @@ static void at_participant(struct tsm *t, struct txn_id id, const struct probe *
 		chase_from(t, tx, p);
 }
 
-/* A granted lock transaction waits where the request does that uses it: in this group alone, or as a
- * transaction. */
+/* A granted lock transaction waits where the request does that uses it: in this group alone, or
+ * as a transaction. */
 static struct tx *single_under(struct tsm *t, struct txn_id lock)
 {
 	struct tx *tx;

@@ -301,15 +301,18 @@ static bool scan_item(void *ctx, struct slice key, struct slice stored)
 	return true;
 }
 
+uint32_t txn__scan_limit(const struct txn_read *r)
+{
+	return r->limit == 0 || r->limit > TXN_SCAN_ITEMS_MAX ? TXN_SCAN_ITEMS_MAX : r->limit;
+}
+
 static int do_scan(struct tsm *t, uint32_t i)
 {
 	const struct txn_read *r = &t->part.reads[i];
-	struct scan s = {.t = t, .read = r, .limit = r->limit};
+	struct scan s = {.t = t, .read = r, .limit = txn__scan_limit(r)};
 	size_t room = REPLY_SIZE_MAX - 4 * VALUE_SIZE_MAX;
 	int err;
 
-	if (s.limit == 0 || s.limit > TXN_SCAN_ITEMS_MAX)
-		s.limit = TXN_SCAN_ITEMS_MAX;
 	enc_u64(&t->reply, REPLY_SCAN);
 	enc_u64(&t->reply, t->part.read_index[i]);
 	s.end = t->reply.len + REPLY_SIZE_MAX / 2 < room ? t->reply.len + REPLY_SIZE_MAX / 2 : room;
@@ -602,6 +605,15 @@ int txn__evaluate_again(struct tsm *t, uint64_t stamp)
 	if (status)
 		txn__changes_drop(t);
 	return status;
+}
+
+int txn__evaluate_vote(struct tsm *t, uint64_t stamp)
+{
+	int status = txn__evaluate(t, stamp);
+
+	if (t->err || status || t->reply.len <= TSM_VOTE_SIZE_MAX)
+		return status;
+	return fail_item(t, ERR_TOO_BIG, UINT32_MAX, NULL);
 }
 
 int txn__evaluate_nothing(struct tsm *t, uint64_t stamp)

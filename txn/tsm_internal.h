@@ -35,6 +35,8 @@
 #define TSM_LAZY_MAX	 64u /* ENDs and FORGETs that share a command */
 #define TSM_PROBES_SEEN	 1024u /* probes that were passed on already and are remembered */
 #define TSM_PROBE_HOPS	 32u
+#define TSM_VOTE_SIZE_MAX (COMMAND_SIZE_MAX - 4096u) /* DECIDE carries the reply */
+#define TSM_WAITING_BYTES_MAX (64ull * 1024 * 1024) /* parts in line; beyond it BUSY */
 #define TSM_LAZY_NS	 (20ull * 1000 * 1000)
 #define TSM_READ_SEQ_BIT (1ull << 63) /* sequences of reads that this machine proposed itself */
 
@@ -245,6 +247,7 @@ struct tsm {
 	struct lock_list ranges;
 	uint32_t ranges_waiting;
 	uint32_t waiting_count, prepared_count, lock_count, reply_count;
+	uint64_t waiting_bytes; /* of the parts in line */
 	bool any_by_reference; /* some who wait may be barred only by_reference */
 
 	/* leader */
@@ -384,6 +387,8 @@ bool txn__part_owned(struct tsm *t);
 /* Checks the conditions of t->part, does its reads, tries its mutations. Leaves the part's reply in
  * t->reply (with @stamp if it writes), and the changes in t->overlay. Returns its status. */
 int txn__evaluate(struct tsm *t, uint64_t stamp);
+/* The same for a part of several: what no DECIDE could hold is ERR_TOO_BIG. */
+int txn__evaluate_vote(struct tsm *t, uint64_t stamp);
 /* The same for a part whose conditions held when it got its locks. They are not looked at: a client may
  * have said of a field that nobody adds to it, and somebody has. */
 int txn__evaluate_again(struct tsm *t, uint64_t stamp);
@@ -398,6 +403,7 @@ void txn__carry_out(struct tsm *t, uint64_t stamp);
 int txn__get(struct tsm *t, struct slice key, uint64_t *version, struct slice *value);
 /* The key that a reference in @value names, appended to @key (emptied first); false: no number there. */
 bool txn__ref_key(const struct txn_read *r, struct slice value, struct buf *key);
+uint32_t txn__scan_limit(const struct txn_read *r); /* items that it returns at most */
 struct slice txn__header_skip(struct slice stored, uint64_t *version); /* p NULL: damaged */
 
 /* ---- tsm_locks.c ---- */
@@ -412,7 +418,8 @@ struct tx *txn__blocker(struct tsm *t, const struct tx *self, struct txn_id id, 
 typedef void txn_holder_fn(void *ctx, const struct tx *holder);
 void txn__holders(struct tsm *t, const struct tx *self, struct txn_id id, uint64_t lock,
 		  txn_holder_fn *fn, void *ctx);
-bool txn__line_full(struct tsm *t);
+/* Is there no room in line for t->wants and a part of this size? */
+bool txn__line_full(struct tsm *t, size_t part_len);
 void txn__lock(struct tsm *t, struct tx *tx); /* registers t->wants for tx */
 void txn__unlock(struct tsm *t, struct tx *tx);
 void txn__changed(struct tsm *t); /* data has changed: references may lead elsewhere */

@@ -11,7 +11,7 @@ TAILQ_HEAD(saved_list, saved);
 
 struct saver {
 	struct saved_list list;
-	bool failed;
+	bool keys_only, failed;
 };
 
 static bool save(void *ctx, struct slice key, struct slice value)
@@ -19,6 +19,8 @@ static bool save(void *ctx, struct slice key, struct slice value)
 	struct saver *s = ctx;
 	struct saved *r = mem_must_alloc(sizeof(*r));
 
+	if (s->keys_only)
+		value = (struct slice){0};
 	s->failed = buf_set(&r->key, key) != 0 || buf_set(&r->value, value) != 0;
 	TAILQ_INSERT_TAIL(&s->list, r, link);
 	return !s->failed;
@@ -26,13 +28,17 @@ static bool save(void *ctx, struct slice key, struct slice value)
 
 typedef void load_fn(struct tsm *t, struct slice key, struct slice value);
 
+static load_fn load_reply;
+
 static void for_each(struct tsm *t, enum txn_table table, struct slice from, struct slice to,
 		     load_fn *fn)
 {
 	struct saver s = {.list = TAILQ_HEAD_INITIALIZER(s.list)};
-	int err = t->cfg.store->scan(t->cfg.store, table, from, to, save, &s);
 	struct saved *r;
+	int err;
 
+	s.keys_only = fn == load_reply; /* they are many, and may be large */
+	err = t->cfg.store->scan(t->cfg.store, table, from, to, save, &s);
 	if (!err && s.failed)
 		err = ERR_NOMEM;
 	if (err)

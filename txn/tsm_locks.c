@@ -69,6 +69,7 @@ struct want_scan {
 	uint32_t count;
 };
 
+/* Those that the scan returns, if they do not become too many bytes. */
 static bool want_scan_item(void *ctx, struct slice key, struct slice stored)
 {
 	struct want_scan *s = ctx;
@@ -78,7 +79,7 @@ static bool want_scan_item(void *ctx, struct slice key, struct slice stored)
 	(void)key;
 	if (value.p)
 		want_ref(s->t, s->read, value, &s->key);
-	return ++s->count < TXN_SCAN_ITEMS_MAX;
+	return ++s->count < txn__scan_limit(s->read);
 }
 
 static void want_scan_refs(struct tsm *t, const struct txn_read *r)
@@ -285,9 +286,10 @@ void txn__holders(struct tsm *t, const struct tx *self, struct txn_id id, uint64
 	ask(t, &a);
 }
 
-/* Does one of the wanted places have all the waiters that it may have? */
-bool txn__line_full(struct tsm *t)
+bool txn__line_full(struct tsm *t, size_t part_len)
 {
+	if (t->waiting_bytes + part_len > TSM_WAITING_BYTES_MAX)
+		return true;
 	for (uint32_t i = 0; i < t->wants.count; i++) {
 		const struct want *w = &t->wants.items[i];
 		struct lock_point *p;

@@ -114,7 +114,8 @@ static void record_outcome(struct tsm *t, const struct outcome *o)
 void txn__participant_run(struct tsm *t, struct tx *tx)
 {
 	uint64_t stamp = txn__stamp_next(t);
-	int status = tx->lock_only ? txn__evaluate_nothing(t, stamp) : txn__evaluate(t, stamp);
+	int status = tx->lock_only ? txn__evaluate_nothing(t, stamp)
+				   : txn__evaluate_vote(t, stamp);
 
 	CHECK(tx->role == TX_PARTICIPANT && !tx->waiting);
 	txn__changes_drop(t);
@@ -167,7 +168,7 @@ static void prepare_begin(struct tsm *t, struct slice bytes, const struct comman
 	}
 	txn__wants(t, c->lock_only);
 	blocker = txn__blocker(t, NULL, c->id, c->lock, false);
-	if (blocker && txn__line_full(t)) {
+	if (blocker && txn__line_full(t, c->body.len)) {
 		vote_no(t, c, ERR_BUSY);
 		return;
 	}
@@ -228,16 +229,18 @@ static void release(struct tsm *t, struct tx *tx)
 	txn__tx_free(t, tx);
 }
 
-/* Is it prepared because of a PREPARE that came again, when the commit had been carried out and forgotten?
- * That commit has raised the group's clock to its stamp, so ours is above it; while the stamp of a
- * commit that counts our vote is not below ours. And who is still in line has never voted. */
+/* Is it prepared because of a PREPARE that came again, when the commit had been carried out and
+ * forgotten? That commit has raised the group's clock to its stamp, so ours is above it; while
+ * the stamp of a commit that counts our vote is not below ours. And who is still in line has
+ * never voted. */
 static bool spurious(const struct tx *tx, const struct command *c)
 {
 	return tx->waiting || c->stamp < tx->stamp;
 }
 
-/* Whoever does not know a commit has carried it out: commits need this group's vote, and that its locks.
- * So it is acknowledged, but here only: the memory of one who leads no longer may be older. */
+/* Whoever does not know a commit has carried it out: commits need this group's vote, and that
+ * its locks. So it is acknowledged, but here only: the memory of one who leads no longer may be
+ * older. */
 void txn__on_outcome(struct tsm *t, const struct command *c)
 {
 	struct tx *tx = txn__tx_find(t, c->id);

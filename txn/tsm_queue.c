@@ -1,5 +1,5 @@
-/* Commands that wait for locks. They stand in line by place (slot, index) and are tried in that order
- * whenever locks are given back. */
+/* Commands that wait for locks. They stand in line by place (slot, index) and are tried in that
+ * order whenever locks are given back. */
 #include "txn/tsm_internal.h"
 
 struct tx *txn__tx_find(struct tsm *t, struct txn_id id)
@@ -24,11 +24,18 @@ struct tx *txn__tx_new(struct tsm *t, struct txn_id id, enum tx_role role)
 	return tx;
 }
 
+static void line_leave(struct tsm *t, struct tx *tx)
+{
+	CHECK(t->waiting_count > 0 && t->waiting_bytes >= tx->body.len);
+	TAILQ_REMOVE(&t->waiting, tx, link);
+	t->waiting_count--;
+	t->waiting_bytes -= tx->body.len;
+}
+
 void txn__tx_free(struct tsm *t, struct tx *tx)
 {
 	if (tx->waiting) {
-		TAILQ_REMOVE(&t->waiting, tx, link);
-		t->waiting_count--;
+		line_leave(t, tx);
 	} else if (tx->vote.len) { /* it was prepared */
 		t->prepared_count--;
 	}
@@ -68,6 +75,7 @@ static void stand_in_line(struct tsm *t, struct tx *tx)
 	tx->waiting = true;
 	TAILQ_INSERT_TAIL(&t->waiting, tx, link);
 	t->waiting_count++;
+	t->waiting_bytes += tx->body.len;
 	txn__lock(t, tx);
 	tx->since_ns = 0;
 	tx->due_ns = 0;
@@ -154,8 +162,7 @@ void txn__dequeue(struct tsm *t, struct tx *tx)
 	txn__unlock(t, tx);
 	txn__unnote(t, tx);
 	tx->waiting = false;
-	TAILQ_REMOVE(&t->waiting, tx, link);
-	t->waiting_count--;
+	line_leave(t, tx);
 	txn__store_del(t, TXN_TABLE_QUEUE, txn__key_place(t, tx->slot, tx->index));
 }
 
@@ -178,8 +185,8 @@ static void run(struct tsm *t, struct tx *tx)
 	}
 }
 
-/* The first of the candidates is looked at until there is none: who goes on may free others, and an abort
- * that it causes even such as stand before it. */
+/* The first of the candidates is looked at until there is none: who goes on may free others, and
+ * an abort that it causes even such as stand before it. */
 void txn__examine(struct tsm *t)
 {
 	struct tx *tx;

@@ -1,6 +1,6 @@
-/* Local reads: the driver has made sure that this replica's state is current. A read meets the locks of
- * transactions that may have been decided already (X and I), so it waits for them; and when that takes
- * long it is proposed and stands in line for its S locks as any command does. */
+/* Local reads: the driver has made sure that this replica's state is current. A read meets the
+ * locks of transactions that may have been decided already (X and I), so it waits for them; and
+ * when that takes long it is proposed and stands in line for its S locks as any command does. */
 #include "txn/tsm_internal.h"
 
 #define PROPOSAL_ROOM 1024u /* what a proposal puts around the part: its home key above all */

@@ -146,7 +146,7 @@ static void single_begin(struct tsm *t, struct slice bytes, const struct command
 	}
 	if (!blocker)
 		single_execute(t, c->id, c->lock, c->home);
-	else if (txn__line_full(t))
+	else if (txn__line_full(t, c->parts[0].body.len))
 		txn__finish_status(t, c->id, c->home, ERR_BUSY);
 	else
 		single_wait(t, bytes, blocker);

@@ -1,8 +1,9 @@
-/* One group's state machine, by hand: entries are made of commands that a test writes, messages are put
- * in, outputs are kept to be looked at. A second machine executes the same entries and is opened anew
- * from its store before each: the two stores must be equal after every entry.
+/* One group's state machine, by hand: entries are made of commands that a test writes, messages
+ * are put in, outputs are kept to be looked at. A second machine executes the same entries and
+ * is opened anew from its store before each: the two stores must be equal after every entry.
  *
- * Group 0 owns the keys of txf_key(0, ...); the machine is group 0. Its leader is the first machine.
+ * Group 0 owns the keys of txf_key(0, ...); the machine is group 0. Its leader is the first
+ * machine.
  */
 #ifndef PAXFS_TESTS_LIB_TXN_HAND_H
 #define PAXFS_TESTS_LIB_TXN_HAND_H

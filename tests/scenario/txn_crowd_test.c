@@ -212,8 +212,8 @@ static void ticks_are_not_wanted_for_each_command(void)
 
 static const struct txn_id holder = {11, 1}, waiter = {90, 1};
 
-/* The holder reads the key and has a part in group 1, which has not voted; the crowd wants to write; then
- * comes one that reads. Nobody bars that one but the crowd. */
+/* The holder reads the key and has a part in group 1, which has not voted; the crowd wants to
+ * write; then comes one that reads. Nobody bars that one but the crowd. */
 static void behind_a_crowd_of_writers(void)
 {
 	txn_mini_reset(&m);
@@ -280,7 +280,8 @@ static void a_probe_that_comes_back_names_the_youngest(void)
 	CHECK_INT_EQ(cancel.why, ERR_DEADLOCK);
 }
 
-/* After a restart nobody has looked at the line yet, and perhaps no command comes: probes must go out. */
+/* After a restart nobody has looked at the line yet, and perhaps no command comes: probes must
+ * go out. */
 static void probes_go_out_after_a_restart(void)
 {
 	struct message p;

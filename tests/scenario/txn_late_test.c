@@ -1,5 +1,5 @@
-/* Messages and commands that come when what they are about is over, or is not known: what they must not
- * do, and that nobody waits for ever because of them. */
+/* Messages and commands that come when what they are about is over, or is not known: what they
+ * must not do, and that nobody waits for ever because of them. */
 #include "base/bytes.h"
 #include "base/err.h"
 #include "tests/lib/txn_hand.h"
@@ -150,8 +150,9 @@ static void a_spurious_prepare_in_line_is_released(void)
 	CHECK_U64_EQ(stats().waiting, 0);
 }
 
-/* A leader that has been deposed without knowing has not seen the PREPARE that its successor executed. If
- * it acknowledged the commit, the coordinator would forget it, and the successor's part would abort. */
+/* A leader that has been deposed without knowing has not seen the PREPARE that its successor
+ * executed. If it acknowledged the commit, the coordinator would forget it, and the successor's
+ * part would abort. */
 static void an_unknown_commit_is_acknowledged_by_the_log_only(void)
 {
 	struct message ack;
@@ -219,6 +220,53 @@ static void cancel_behind_the_mark(void)
 	CHECK_U64_EQ(stats().waiting, 0);
 }
 
+/* With one replica a request is executed before the leader is told that it has proposed it. One that
+ * was refused leaves no trace, so the PREPAREs leave; but not for ever. */
+static void told_too_late_of_a_refused_request(void)
+{
+	struct txh_request q = {.client = 11, .sequence = 1, .age = 5};
+	struct message p;
+	struct buf b;
+
+	txn_mini_reset(&m);
+	(void)txn_put(&m, txf_slice(&other), slice_str("x"));
+	(void)txn_put(&m, txf_slice(&remote), slice_str("x"));
+	b = txh_request(&q, &m);
+	h.owns_nothing = true; /* not recorded here: its home key is elsewhere */
+	tsm_request_proposed(h.tsm[0], buf_slice(&b), h.now_ns);
+	buf_release(&b);
+	for (unsigned i = 0; i < 60; i++)
+		txh_tick(&h, 100 * MS_NS);
+	CHECK_NOT_NULL(txh_last_message(&h, MSG_PREPARE, &p));
+	txh_forget_outs(&h);
+	for (unsigned i = 0; i < 60; i++)
+		txh_tick(&h, 100 * MS_NS);
+	CHECK_NULL(txh_last_message(&h, MSG_PREPARE, &p));
+	p = (struct message){.kind = MSG_ASK, .from = 1, .id = id};
+	txh_message(&h, &p); /* who has prepared learns that it is over */
+	CHECK_TRUE(execute_proposed());
+	CHECK_NOT_NULL(txh_last_message(&h, MSG_DECISION, &p));
+	CHECK_FALSE(p.commit);
+}
+
+static void told_too_late_of_a_forgotten_request(void)
+{
+	struct txh_request q = {.client = 11, .sequence = 2, .mark = 1};
+	struct message p;
+	struct buf b;
+
+	add_one();
+	apply(txh_request(&q, &m));
+	q = (struct txh_request){.client = 11, .sequence = 1};
+	(void)txn_put(&m, txf_slice(&remote), slice_str("x"));
+	b = txh_request(&q, &m);
+	tsm_request_proposed(h.tsm[0], buf_slice(&b), h.now_ns);
+	buf_release(&b);
+	for (unsigned i = 0; i < 5; i++)
+		txh_tick(&h, 100 * MS_NS);
+	CHECK_NULL(txh_last_message(&h, MSG_PREPARE, &p));
+}
+
 #define T(fn) CHECK_TEST_WITH(setup, teardown, fn)
 static const struct check_test tests[] = {
 	T(a_commit_that_comes_again_is_not_carried_out_again),
@@ -227,5 +275,7 @@ static const struct check_test tests[] = {
 	T(who_waits_asks_too),
 	T(a_wish_about_the_unknown_is_answered),
 	T(cancel_behind_the_mark),
+	T(told_too_late_of_a_refused_request),
+	T(told_too_late_of_a_forgotten_request),
 };
 CHECK_MAIN(tests)

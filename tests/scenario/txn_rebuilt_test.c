@@ -1,6 +1,6 @@
-/* "tsm_open rebuilds the cache, and the machine goes on exactly as one that never stopped" (README).
- * Random commands of every kind, and the rare ways in which a machine that remembers could know more,
- * or less, than its store. */
+/* "tsm_open rebuilds the cache, and the machine goes on exactly as one that never stopped"
+ * (README). Random commands of every kind, and the rare ways in which a machine that remembers
+ * could know more, or less, than its store. */
 #include "base/bytes.h"
 #include "base/err.h"
 #include "tests/lib/txn_hand.h"
@@ -382,7 +382,8 @@ static void floor_ends_lock_transactions(void)
 	CHECK_U64_EQ(s.replies, 0);
 }
 
-/* key 0 -> key 1 -> key 2, which is held; then key 1, that nobody keeps in place, leads elsewhere. */
+/* key 0 -> key 1 -> key 2, which is held; then key 1, that nobody keeps in place, leads
+ * elsewhere. */
 static void references_that_lead_elsewhere(void)
 {
 	uint32_t i;

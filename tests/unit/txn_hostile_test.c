@@ -1,4 +1,5 @@
-/* What peers and clients may send that no honest one does: sizes and numbers at and beyond the limits. */
+/* What peers and clients may send that no honest one does: sizes and numbers at and beyond the
+ * limits. */
 #include "base/bytes.h"
 #include "base/err.h"
 #include "tests/lib/txn_hand.h"
@@ -117,11 +118,96 @@ static void a_command_above_the_limit_is_nothing(void)
 	buf_release(&body);
 }
 
+/* What no DECIDE could carry is refused where it is read: it would stay in memory until the end. */
+static void a_vote_too_big_to_be_decided(void)
+{
+	static uint8_t bytes[60000];
+	struct tsm_stats s;
+
+	for (unsigned i = 0; i < 40; i += 20) {
+		txn_mini_reset(&m);
+		for (unsigned k = 0; k < 20; k++) {
+			struct txf_key at = txf_key(0, 100 + i + k, 'N', "");
+
+			(void)txn_put(&m, txf_slice(&at), slice_of(bytes, sizeof(bytes)));
+		}
+		apply(txh_request(&(struct txh_request){.client = 10, .sequence = i + 1}, &m));
+	}
+	txn_mini_reset(&m);
+	for (unsigned i = 0; i < 40; i++) {
+		struct txf_key at = txf_key(0, 100 + i, 'N', "");
+
+		(void)txn_get(&m, txf_slice(&at));
+	}
+	apply(txh_prepare(txn_id_of(11, 1), 2, 0, false, &m));
+	tsm_stats_get(h.tsm[0], &s);
+	CHECK_U64_EQ(s.prepared, 0);
+	(void)txn_put(&m, txf_slice(&remote), slice_str("y"));
+	apply(txh_request(&(struct txh_request){.client = 12, .sequence = 1}, &m));
+	CHECK_ERR(txh_reply(&h, 12, 1), ERR_TOO_BIG);
+}
+
+/* Bodies of those in line stand in memory. */
+static void a_line_has_room_for_so_many_bytes(void)
+{
+	static uint8_t bytes[60000];
+	struct tsm_stats s;
+	unsigned busy = 0;
+
+	(void)txn_put(&m, txf_slice(&key), slice_str("x"));
+	apply(txh_prepare(txn_id_of(11, 1), 2, 0, false, &m));
+	for (unsigned i = 0; i < 40; i++) {
+		struct txh_request q = {.client = 20 + i, .sequence = 1};
+		struct buf b;
+
+		txn_mini_reset(&m);
+		for (unsigned k = 0; k < 34; k++)
+			(void)txn_put_ref(&m, txf_slice(&key), slice_of(bytes, sizeof(bytes)));
+		b = txh_request(&q, &m);
+		txh_add(&h, &b);
+	}
+	txh_entry(&h);
+	for (unsigned i = 0; i < 40; i++)
+		busy += txh_reply(&h, 20 + i, 1) == ERR_BUSY;
+	tsm_stats_get(h.tsm[0], &s);
+	CHECK_U64_EQ(s.waiting + busy, 40);
+	CHECK_U64_EQ(s.waiting, TSM_WAITING_BYTES_MAX / (34 * sizeof(bytes) + 34 * 20));
+	apply(txh_outcome(txn_id_of(11, 1), 2, false, 0));
+	tsm_stats_get(h.tsm[0], &s);
+	CHECK_U64_EQ(s.waiting, 0);
+	CHECK_U64_EQ(h.tsm[0]->waiting_bytes, 0);
+}
+
+/* Of a listing of few items not the references of all are looked up and locked. */
+static void a_scan_locks_what_it_returns(void)
+{
+	struct txf_key to = txf_key(0, 50, 'N', "");
+	struct tsm_stats s;
+
+	for (unsigned i = 1; i < 40; i++) {
+		struct txf_key at = txf_key(0, i, 'N', "");
+		uint8_t number[8];
+
+		le64_put(number, 100 + i);
+		(void)txn_put(&m, txf_slice(&at), slice_of(number, 8));
+	}
+	apply(txh_request(&(struct txh_request){.client = 10, .sequence = 1}, &m));
+	txn_mini_reset(&m);
+	(void)txn_scan_ref(&m, txf_slice(&key), txf_slice(&to), 3, 0, 'N', (struct slice){0});
+	apply(txh_prepare(txn_id_of(11, 1), 2, 0, false, &m));
+	tsm_stats_get(h.tsm[0], &s);
+	CHECK_U64_EQ(s.prepared, 1);
+	CHECK_U64_EQ(s.locks, 1 + 3);
+}
+
 #define T(fn) CHECK_TEST_WITH(setup, teardown, fn)
 static const struct check_test tests[] = {
 	T(an_anonymous_request_answers_no_read),
 	T(a_read_too_big_to_be_proposed),
 	T(a_refusal_as_big_as_a_frame),
 	T(a_command_above_the_limit_is_nothing),
+	T(a_vote_too_big_to_be_decided),
+	T(a_line_has_room_for_so_many_bytes),
+	T(a_scan_locks_what_it_returns),
 };
 CHECK_MAIN(tests)

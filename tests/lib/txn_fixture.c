@@ -13,6 +13,7 @@
 #define TICKS_IN_A_ROW	10000u /* without anything else: the machine spins */
 #define ELECT_NS_MIN	(5 * NS_PER_MS)
 #define ELECT_NS_MAX	(60 * NS_PER_MS)
+#define LATE_NS_MAX	(2 * NS_PER_S)
 #define SKEW_NS_MAX	(40 * NS_PER_MS)
 
 enum event_kind { EV_COMMAND, EV_REPLY, EV_MESSAGE, EV_CHOSEN, EV_ELECT, EV_WAKE, EV_RETRY };
@@ -91,6 +92,7 @@ void txf_config_faulty(struct txf_config *c, uint64_t seed)
 	c->crash = (unsigned)txf_below(&f, 3) * 10;
 	c->leader_loss = (unsigned)txf_below(&f, 4) * 3;
 	c->restart = (unsigned)txf_below(&f, 3) * 3;
+	c->late = (unsigned)txf_below(&f, 3) * 50;
 	c->snapshot = (unsigned)txf_below(&f, 3) * 3;
 }
 
@@ -157,6 +159,13 @@ static void transmit(struct txf *f, enum event_kind kind, uint32_t group, uint64
 	while (copies-- > 0) {
 		struct txf_event *e = event_at(
 			f, kind, between(f, f->cfg.delay_ns_min, f->cfg.delay_ns_max));
+
+		e->group = group;
+		e->call = call;
+		CHECK(buf_set(&e->bytes, bytes) == 0);
+	}
+	if (!f->quiet && txf_chance(f, f->cfg.late)) {
+		struct txf_event *e = event_at(f, kind, txf_below(f, LATE_NS_MAX));
 
 		e->group = group;
 		e->call = call;

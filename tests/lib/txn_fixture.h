@@ -32,6 +32,7 @@ struct txf_config {
 	uint64_t delay_ns_min, delay_ns_max; /* of a message */
 	uint64_t log_ns_min, log_ns_max;     /* from a proposal to its entry */
 	unsigned loss, repeat;		     /* of 1000 messages */
+	unsigned late; /* of 1000 messages: comes once more, when all may be over and forgotten */
 	unsigned lag;			     /* of 1000 entries, for each follower: applied later */
 	unsigned crash;	      /* of 1000 entries, for each replica: torn, and applied anew */
 	unsigned leader_loss; /* of 1000 steps */

@@ -267,6 +267,70 @@ static void told_too_late_of_a_forgotten_request(void)
 	CHECK_NULL(txh_last_message(&h, MSG_PREPARE, &p));
 }
 
+/* ---- a cluster in which messages come again, seconds later ---- */
+
+#define ADDERS 4u
+#define ADDS   60u
+
+static struct txf f;
+static struct txf_key counter[2];
+
+static void adder(void *arg)
+{
+	struct txf_client *c = arg;
+	struct txn_mini mini;
+	struct txn_result r;
+
+	txn_mini_init(&mini);
+	txn_result_init(&r);
+	for (unsigned i = 0; i < ADDS; i++) {
+		txn_mini_reset(&mini);
+		for (unsigned k = 0; k < 2; k++)
+			(void)txn_add(&mini, txf_slice(&counter[k]), number, 1, false);
+		CHECK_OK(txf_exec(c, &mini, &r));
+		txf_sleep(&f, (1 + txf_below(&f, 60)) * MS_NS);
+	}
+	txn_result_release(&r);
+	txn_mini_release(&mini);
+}
+
+static void run_late(uint64_t seed)
+{
+	static const uint8_t zero[8];
+	struct txf_client clients[ADDERS];
+	struct txf_config cfg;
+	struct buf value = BUF_INIT;
+
+	txf_config_faulty(&cfg, seed);
+	cfg.groups = 2;
+	cfg.late = 150;
+	txf_open(&f, &cfg);
+	for (unsigned i = 0; i < ADDERS; i++)
+		txf_client_init(&clients[i], &f);
+	for (uint32_t k = 0; k < 2; k++) {
+		counter[k] = txf_key(k, 1, 'N', "counter");
+		CHECK_OK(txf_put(&clients[0], txf_slice(&counter[k]), slice_of(zero, 8)));
+	}
+	for (unsigned i = 0; i < ADDERS; i++)
+		txf_spawn(&f, adder, &clients[i]);
+	CHECK_TRUE(txf_run(&f));
+	txf_settle(&f);
+	for (uint32_t k = 0; k < 2; k++) {
+		CHECK_OK(txn_mem_record(txf_mem(&f, k), txf_slice(&counter[k]), &value, NULL, NULL));
+		CHECK_U64_EQ(le64_get(value.data), ADDERS * ADDS);
+	}
+	buf_release(&value);
+	for (unsigned i = 0; i < ADDERS; i++)
+		txf_client_release(&clients[i]);
+	txf_close(&f);
+}
+
+static void additions_count_once(void)
+{
+	for (uint64_t seed = 1; seed <= 20 && check_failures() == 0; seed++)
+		run_late(seed);
+}
+
 #define T(fn) CHECK_TEST_WITH(setup, teardown, fn)
 static const struct check_test tests[] = {
 	T(a_commit_that_comes_again_is_not_carried_out_again),
@@ -277,5 +341,6 @@ static const struct check_test tests[] = {
 	T(cancel_behind_the_mark),
 	T(told_too_late_of_a_refused_request),
 	T(told_too_late_of_a_forgotten_request),
+	CHECK_TEST(additions_count_once),
 };
 CHECK_MAIN(tests)

@@ -40,6 +40,7 @@ struct kv_client {
 	uint64_t heard_ns[NODES_MAX];	/* when the node answered last, whatever it was */
 
 	uint64_t id; /* session; 0: none yet */
+	uint64_t floor_told; /* the last floor that this client told all groups */
 	bool opening; /* a fiber is opening it */
 	uint64_t sequence;
 	struct kv_inflight_list inflight; /* ascending */

@@ -3,6 +3,8 @@
  * Record in group 0 under KV_KEY_SESSION + be64(id): renewed u64 le (stamp, ns) | opened u64 le |
  * name. The holder renews it; whoever finds one that was not renewed for SESSION_DEAD_NS (by the
  * stamps of group 0, not by its own clock) closes it in every group, meta first, then deletes it.
+ * What groups remember of closed ids goes when the floor, told to all by whoever looks, passes them: ids
+ * rise, so those below the lowest record, and below one's own, are over.
  */
 #include "base/bytes.h"
 #include "base/err.h"
@@ -14,6 +16,7 @@
 #define FIELD_RENEWED ((struct txn_field){.offset = 0, .width = 8})
 #define FIELD_OPENED  ((struct txn_field){.offset = 8, .width = 8})
 #define RECORD_HEAD   16u
+#define FLOOR_STEP    64u /* ids: the floor is told when it has moved so far */
 #define LEAVE_NS      (2 * NS_PER_S) /* a clean end waits so long for a cluster that is away */
 
 static void session_key(struct buf *out, uint64_t id)
@@ -93,27 +96,39 @@ static int renew(struct kv_client *c, uint64_t *now_stamp)
 
 /* ---- closing ---- */
 
-struct closing {
+struct telling { /* one command to several groups */
 	struct kv_client *c;
-	uint64_t id;
+	struct slice command;
 	const uint32_t *groups;
 	uint64_t deadline_ns;
 };
 
-static int close_in_group(void *ctx, uint32_t i)
+static int tell_group(void *ctx, uint32_t i)
 {
-	struct closing *k = ctx;
-	struct buf command = BUF_INIT, reply = BUF_INIT;
+	struct telling *k = ctx;
+	struct buf reply = BUF_INIT;
 	struct slice body;
 	bool unknown = false;
-	int err;
+	int err = kv__call_group(k->c, k->groups[i], KV_ADMIN, k->command, k->deadline_ns, &unknown,
+				 &reply, &body);
 
-	tsm_command_close(&command, k->id);
-	err = kv__call_group(k->c, k->groups[i], KV_ADMIN, buf_slice(&command), k->deadline_ns,
-			     &unknown, &reply, &body);
-	buf_release(&command);
 	buf_release(&reply);
 	return err;
+}
+
+/* Meta first, then everywhere else. */
+static int tell_all(struct kv_client *c, struct slice command, const uint32_t *groups, uint32_t n,
+		    uint64_t deadline_ns)
+{
+	const uint32_t meta = 0;
+	struct telling k = {
+		.c = c, .command = command, .groups = &meta, .deadline_ns = deadline_ns};
+	int err = tell_group(&k, 0);
+
+	if (err)
+		return err;
+	k.groups = groups;
+	return kv__fan_out(c, n, tell_group, &k);
 }
 
 /* Deletes the record of @id, which has been closed: so anonymously. @renewed: only if nobody has renewed
@@ -138,18 +153,16 @@ static int delete_record(struct kv_client *c, uint64_t id, uint64_t renewed)
 	return err;
 }
 
-/* CLOSE in meta first, then everywhere else. */
 static int close_everywhere(struct kv_client *c, uint64_t id, const uint32_t *groups, uint32_t n,
 			    uint64_t deadline_ns)
 {
-	const uint32_t meta = 0;
-	struct closing k = {.c = c, .id = id, .groups = &meta, .deadline_ns = deadline_ns};
-	int err = close_in_group(&k, 0);
+	struct buf command = BUF_INIT;
+	int err;
 
-	if (err)
-		return err;
-	k.groups = groups;
-	return kv__fan_out(c, n, close_in_group, &k);
+	tsm_command_close(&command, id);
+	err = buf_ok(&command) ? tell_all(c, buf_slice(&command), groups, n, deadline_ns) : ERR_NOMEM;
+	buf_release(&command);
+	return err;
 }
 
 /* Groups other than meta: all of them, or only those in @used. */
@@ -171,6 +184,7 @@ static uint32_t list_groups(const struct kv_client *c, const bool *used, uint32_
 struct dead_scan {
 	uint64_t ids[16], renewed[16];
 	uint32_t count;
+	uint64_t lowest; /* id of any record; 0: not known */
 };
 
 static int scan_dead(struct kv_client *c, uint64_t now_stamp, struct dead_scan *dead)
@@ -192,6 +206,8 @@ static int scan_dead(struct kv_client *c, uint64_t now_stamp, struct dead_scan *
 
 		if (it->value.len < RECORD_HEAD || it->key.len < 8)
 			continue;
+		if (!dead->lowest)
+			dead->lowest = be64_get(it->key.p + it->key.len - 8);
 		renewed = le64_get(it->value.p);
 		if (renewed + SESSION_DEAD_NS < now_stamp) {
 			dead->ids[dead->count] = be64_get(it->key.p + it->key.len - 8);
@@ -205,6 +221,22 @@ static int scan_dead(struct kv_client *c, uint64_t now_stamp, struct dead_scan *
 	return err;
 }
 
+/* An id that was issued and has no record yet may fall below: its opener is refused, and takes another. */
+static void raise_floor(struct kv_client *c, uint64_t lowest, const uint32_t *groups, uint32_t n)
+{
+	struct buf command = BUF_INIT;
+
+	if (lowest > c->id)
+		lowest = c->id;
+	if (lowest < c->floor_told + FLOOR_STEP)
+		return;
+	tsm_command_floor(&command, lowest);
+	if (buf_ok(&command) && tell_all(c, buf_slice(&command), groups, n,
+					 env_mono_ns(c->cfg.env) + 10 * NS_PER_S) == 0)
+		c->floor_told = lowest;
+	buf_release(&command);
+}
+
 static void bury_dead(struct kv_client *c, uint64_t now_stamp)
 {
 	struct dead_scan dead = {.count = 0};
@@ -213,6 +245,8 @@ static void bury_dead(struct kv_client *c, uint64_t now_stamp)
 
 	if (scan_dead(c, now_stamp, &dead) != 0)
 		dead.count = 0;
+	else
+		raise_floor(c, dead.lowest, groups, n);
 	for (uint32_t i = 0; i < dead.count && !c->closing; i++) {
 		uint64_t deadline = env_mono_ns(c->cfg.env) + 10 * NS_PER_S;
 
@@ -280,7 +314,9 @@ int kv__session_open(struct kv_client *c, uint64_t deadline_ns)
 	if (c->id)
 		return 0;
 	c->opening = true;
-	err = open_new(c, deadline_ns);
+	do {
+		err = open_new(c, deadline_ns);
+	} while (err == ERR_SESSION && env_mono_ns(c->cfg.env) < deadline_ns); /* see raise_floor */
 	c->opening = false;
 	return err;
 }

@@ -84,8 +84,9 @@ static void decode_command(struct kcf_call *c)
 	c->command = cmd->kind == CMD_REQUEST  ? KCF_REQUEST
 		     : cmd->kind == CMD_CANCEL ? KCF_CANCEL
 		     : cmd->kind == CMD_CLOSE  ? KCF_CLOSE
+		     : cmd->kind == CMD_FLOOR  ? KCF_FLOOR
 					       : KCF_NONE;
-	c->client = cmd->id.client;
+	c->client = cmd->kind == CMD_FLOOR ? cmd->number : cmd->id.client;
 	c->sequence = cmd->id.sequence;
 	c->mark = cmd->mark;
 	c->age = cmd->age;

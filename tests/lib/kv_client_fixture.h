@@ -18,7 +18,7 @@
 #define KCF_REPLIES_MAX 1024u
 #define KCF_LATENCY_NS	NS_PER_MS /* each way */
 
-enum kcf_command { KCF_NONE, KCF_REQUEST, KCF_CANCEL, KCF_CLOSE };
+enum kcf_command { KCF_NONE, KCF_REQUEST, KCF_CANCEL, KCF_CLOSE, KCF_FLOOR };
 
 struct kcf_call {
 	uint32_t node; /* that was called */

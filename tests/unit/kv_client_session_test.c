@@ -282,6 +282,33 @@ static void the_dead_are_buried_in_every_group(void)
 	kcf_run(&k, bury_story);
 }
 
+static void floor_story(struct kcf *f)
+{
+	bool told[3] = {false};
+
+	f->last_id = 100;
+	f->now_ns = 500 * NS_PER_S;
+	put_session(f, 90, 5000 * NS_PER_S); /* alive; ids below it are over */
+	put_session(f, 95, 5000 * NS_PER_S);
+	kcf_client(f, true);
+	kcf_forget(f);
+	fiber_sleep(25 * NS_PER_S); /* looked twice at least, told once */
+	CHECK_U64_EQ(kcf_count(f, KV_ADMIN), 3);
+	for (uint32_t i = 1; i <= 3; i++) {
+		const struct kcf_call *c = kcf_nth(f, KV_ADMIN, i);
+
+		CHECK_INT_EQ(c->command, KCF_FLOOR);
+		CHECK_U64_EQ(c->client, 90);
+		told[c->group] = true;
+	}
+	CHECK_TRUE(told[0] && told[1] && told[2]);
+}
+
+static void the_floor_follows_the_lowest_session(void)
+{
+	kcf_run(&k, floor_story);
+}
+
 /* ---- locks ---- */
 
 static void lock_mini(struct kcf *f, struct txn_mini *m)
@@ -463,6 +490,7 @@ static const struct check_test tests[] = {
 	T(closing_does_not_wait_long_for_a_dead_cluster),
 	T(closing_interrupts_the_renewal),
 	T(the_dead_are_buried_in_every_group),
+	T(the_floor_follows_the_lowest_session),
 	T(locks_are_taken_and_used),
 	T(a_lock_is_retried_and_its_use_is_not),
 	T(unlocking_cancels_and_does_not_wait),

@@ -24,6 +24,7 @@ int tsm_open(const struct tsm_config *cfg, struct tsm **out)
 	TAILQ_INIT(&t->candidates);
 	TAILQ_INIT(&t->ranges);
 	TAILQ_INIT(&t->readings);
+	TAILQ_INIT(&t->readings_free);
 	RB_INIT(&t->points);
 	RB_INIT(&t->overlay);
 	STAILQ_INIT(&t->outs);

@@ -24,7 +24,8 @@ static void audit_holders(const struct lock_list *list)
 			if (o == p || o->waiting || p->waiting || !modes_conflict(a->mode, b->mode))
 				continue;
 			CHECK(o->id.client == p->id.client);
-			CHECK(o->lock == p->id.sequence || p->lock == o->id.sequence);
+			CHECK((p->lock_only && o->lock == p->id.sequence) ||
+			      (o->lock_only && p->lock == o->id.sequence));
 		}
 	}
 }

@@ -100,6 +100,7 @@ enum tx_role {
 };
 
 TAILQ_HEAD(tx_list, tx);
+TAILQ_HEAD(readings, reading);
 
 struct tx { /* a part that waits for its locks, or holds them (is prepared) */
 	UT_hash_handle hh; /* by id, not for anonymous ones */
@@ -123,6 +124,7 @@ struct tx { /* a part that waits for its locks, or holds them (is prepared) */
 	bool candidate;	    /* waiting: to be examined */
 	TAILQ_ENTRY(tx) note; /* of blocker->barred or of the candidates, in their order */
 	struct tx_list barred; /* those with this one as their blocker */
+	struct readings barred_reads; /* leader: likewise */
 	bool by_reference;  /* and that only by where a reference leads: data may change that */
 
 	/* leader */
@@ -198,15 +200,15 @@ struct client {
 /* ---- local reads ---- */
 
 struct reading {
+	UT_hash_handle hh; /* by sequence, once proposed */
 	TAILQ_ENTRY(reading) link;
+	TAILQ_ENTRY(reading) note; /* of blocker->barred_reads, or of those to be tried */
 	uint64_t token;
 	struct buf part;
 	struct tx *blocker; /* one that bars it; NULL: try it */
 	uint64_t due_ns;    /* when to propose it, again */
 	uint64_t sequence; /* as proposed; 0: not yet */
 };
-
-TAILQ_HEAD(readings, reading);
 
 /* ---- the machine ---- */
 
@@ -253,8 +255,8 @@ struct tsm {
 	/* leader */
 	bool leading;
 	uint64_t now_ns, deadline_ns;
-	bool reads_released; /* some that wait may be free */
-	struct readings readings;
+	struct readings readings, readings_free; /* all; those to be tried */
+	struct reading *readings_proposed;
 	uint32_t reading_count;
 	uint64_t read_sequence, probe_serial;
 	uint64_t probes_seen[TSM_PROBES_SEEN]; /* hashes of probe and transaction */
@@ -506,7 +508,7 @@ void txn__probe_message(struct tsm *t, const struct message *m);
 
 /* ---- tsm_reads.c ---- */
 void txn__reads_examine(struct tsm *t);
-void txn__reads_freed(struct tsm *t, const struct tx *blocker);
+void txn__reads_freed(struct tsm *t, struct tx *blocker);
 void txn__reads_lead(struct tsm *t);
 void txn__reads_tick(struct tsm *t);
 void txn__reads_fail(struct tsm *t, int err);

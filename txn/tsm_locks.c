@@ -163,8 +163,8 @@ static bool bars(const struct asker *a, const struct lock *l, enum lock_mode mod
 
 	if (o == a->self || compatible(l->mode, mode))
 		return false;
-	if (a->lock.sequence && txn_id_eq(o->id, a->lock))
-		return false;
+	if (a->lock.sequence && o->lock_only && txn_id_eq(o->id, a->lock))
+		return false; /* of an ordinary transaction's id the request may say what it likes */
 	if (!o->waiting)
 		return true;
 	/* who uses locks taken up front has stood in line for them: those who came since wait for it,

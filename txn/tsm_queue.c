@@ -19,6 +19,7 @@ struct tx *txn__tx_new(struct tsm *t, struct txn_id id, enum tx_role role)
 	tx->id = id;
 	tx->role = role;
 	TAILQ_INIT(&tx->barred);
+	TAILQ_INIT(&tx->barred_reads);
 	if (id.client != 0)
 		HASH_ADD(hh, t->txs, id, sizeof(tx->id), tx);
 	return tx;

@@ -5,9 +5,25 @@
 
 #define PROPOSAL_ROOM 1024u /* what a proposal puts around the part: its home key above all */
 
+/* Where it is noted: with the one that bars it, or among those to be tried. */
+static struct readings *notes_of(struct tsm *t, const struct reading *r)
+{
+	return r->blocker ? &r->blocker->barred_reads : &t->readings_free;
+}
+
+static void reading_barred(struct reading *r, struct tx *blocker)
+{
+	CHECK(blocker && !r->blocker);
+	r->blocker = blocker;
+	TAILQ_INSERT_TAIL(&blocker->barred_reads, r, note);
+}
+
 static void reading_free(struct tsm *t, struct reading *r)
 {
 	CHECK(t->reading_count > 0);
+	TAILQ_REMOVE(notes_of(t, r), r, note);
+	if (r->sequence)
+		HASH_DELETE(hh, t->readings_proposed, r);
 	TAILQ_REMOVE(&t->readings, r, link);
 	t->reading_count--;
 	buf_release(&r->part);
@@ -72,7 +88,6 @@ void tsm_read(struct tsm *t, uint64_t token, struct slice part, uint64_t now_ns)
 	}
 	r = mem_must_alloc(sizeof(*r));
 	r->token = token;
-	r->blocker = blocker;
 	if (buf_set(&r->part, part) != 0) {
 		mem_free(r);
 		answer_status(t, token, ERR_NOMEM);
@@ -80,42 +95,40 @@ void tsm_read(struct tsm *t, uint64_t token, struct slice part, uint64_t now_ns)
 	}
 	TAILQ_INSERT_TAIL(&t->readings, r, link);
 	t->reading_count++;
+	reading_barred(r, blocker);
 	txn__arm(t, &r->due_ns, t->cfg.read_wait_ns_max);
 }
 
-void txn__reads_freed(struct tsm *t, const struct tx *blocker)
+void txn__reads_freed(struct tsm *t, struct tx *blocker)
 {
 	struct reading *r;
 
-	TAILQ_FOREACH(r, &t->readings, link) {
-		if (r->blocker != blocker)
-			continue;
+	TAILQ_FOREACH(r, &blocker->barred_reads, note)
 		r->blocker = NULL;
-		t->reads_released = true;
-	}
+	TAILQ_CONCAT(&t->readings_free, &blocker->barred_reads, note);
 }
 
 static void reading_retry(struct tsm *t, struct reading *r)
 {
+	struct tx *blocker = NULL;
 	bool decoded = txn__decode_part(t, buf_slice(&r->part));
 
 	CHECK(decoded && !r->blocker);
-	if (!try_read(t, r->token, &r->blocker))
+	if (try_read(t, r->token, &blocker)) {
+		reading_free(t, r);
 		return;
-	reading_free(t, r);
+	}
+	TAILQ_REMOVE(&t->readings_free, r, note);
+	reading_barred(r, blocker);
 }
 
 /* After locks were given back. */
 void txn__reads_examine(struct tsm *t)
 {
-	struct reading *r, *next;
+	struct reading *r;
 
-	if (!t->reads_released)
-		return;
-	t->reads_released = false;
-	TAILQ_FOREACH_SAFE(r, &t->readings, link, next)
-		if (!r->blocker && !t->err)
-			reading_retry(t, r);
+	while (!t->err && (r = TAILQ_FIRST(&t->readings_free)) != NULL)
+		reading_retry(t, r);
 }
 
 /* The home key of a read: any that the group owns. */
@@ -135,7 +148,10 @@ static void propose(struct tsm *t, struct reading *r)
 	bool decoded = txn__decode_part(t, buf_slice(&r->part));
 
 	CHECK(decoded);
+	if (r->sequence)
+		HASH_DELETE(hh, t->readings_proposed, r);
 	r->sequence = q.sequence = ++t->read_sequence | TSM_READ_SEQ_BIT;
+	HASH_ADD(hh, t->readings_proposed, sequence, sizeof(r->sequence), r);
 	q.home = home_of(&t->part);
 	tsm_request_encode(&q, &b);
 	txn__propose(t, &b);
@@ -176,13 +192,10 @@ bool txn__reads_answer(struct tsm *t, uint64_t sequence, struct slice reply)
 {
 	struct reading *r;
 
-	TAILQ_FOREACH(r, &t->readings, link) {
-		if (r->sequence == sequence) {
-			reading_end(t, r, reply);
-			return true;
-		}
-	}
-	return false;
+	HASH_FIND(hh, t->readings_proposed, &sequence, sizeof(sequence), r);
+	if (r)
+		reading_end(t, r, reply);
+	return r != NULL;
 }
 
 void txn__reads_fail(struct tsm *t, int err)

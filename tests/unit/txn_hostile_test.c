@@ -200,6 +200,29 @@ static void a_scan_locks_what_it_returns(void)
 	CHECK_U64_EQ(s.locks, 1 + 3);
 }
 
+/* A PREPARE may name as its lock transaction any of the client's, whatever the coordinator will
+ * say of it later: an ordinary one's locks are for ordinary ones too. */
+static void an_ordinary_transaction_is_no_lock(void)
+{
+	static const struct txn_field number = {.width = 8};
+	struct tsm_stats s;
+
+	(void)txn_put(&m, txf_slice(&key), slice_str("12345678"));
+	apply(txh_request(&(struct txh_request){.client = 10, .sequence = 1}, &m));
+	txn_mini_reset(&m);
+	(void)txn_delete(&m, txf_slice(&key));
+	apply(txh_prepare(txn_id_of(11, 1), 2, 0, false, &m));
+	txn_mini_reset(&m);
+	(void)txn_add(&m, txf_slice(&key), number, 1, false);
+	apply(txh_prepare(txn_id_of(11, 2), 2, 1, false, &m));
+	tsm_stats_get(h.tsm[0], &s);
+	CHECK_U64_EQ(s.waiting, 1);
+	apply(txh_outcome(txn_id_of(11, 1), 2, true, h.clock_ns));
+	apply(txh_outcome(txn_id_of(11, 2), 2, false, 0)); /* opens a machine, which loads */
+	tsm_stats_get(h.tsm[0], &s);
+	CHECK_U64_EQ(s.prepared + s.waiting, 0);
+}
+
 #define T(fn) CHECK_TEST_WITH(setup, teardown, fn)
 static const struct check_test tests[] = {
 	T(an_anonymous_request_answers_no_read),
@@ -209,5 +232,6 @@ static const struct check_test tests[] = {
 	T(a_vote_too_big_to_be_decided),
 	T(a_line_has_room_for_so_many_bytes),
 	T(a_scan_locks_what_it_returns),
+	T(an_ordinary_transaction_is_no_lock),
 };
 CHECK_MAIN(tests)

@@ -19,7 +19,7 @@ churn() { # until the mount dies: mkdir, create, rename across, remove
 		echo "$i" >"$T/progress.$1"
 	done
 }
-moved() { [ "$(cat "$T/progress.1" 2>/dev/null || echo 0)" -ge $((20 * round)) ]; }
+reached() { [ "$(cat "$1" 2>/dev/null || echo 0)" -ge "$2" ]; }
 test_kill_in_the_middle_of_renames() {
 	EP=$(store_endpoints)
 	export PAXFS_ENDPOINTS=$EP
@@ -27,7 +27,7 @@ test_kill_in_the_middle_of_renames() {
 	for round in 1 2 3 4 5; do
 		rm -f "$T"/progress.*
 		for w in 1 2 3 4; do churn "$round.$w" 2>/dev/null & done
-		until_true 20 grep -q '^20$' "$T/progress.$round.1"
+		until_true 20 reached "$T/progress.$round.1" 20
 		kill -KILL "$(mount_pid)"
 		wait
 		umount "$MNT" 2>/dev/null || umount -l "$MNT"

@@ -173,7 +173,7 @@ static void prepare_begin(struct tsm *t, struct slice bytes, const struct comman
 		return;
 	}
 	tx = participant_new(t, bytes);
-	tx->writes = t->part.mut_count > 0;
+	tx->writes = t->part.mut_count > 0 && !tx->lock_only;
 	if (t->err)
 		return;
 	txn__barred(t, tx, blocker);
@@ -482,7 +482,7 @@ void txn__participant_again(struct tsm *t, struct slice command, uint64_t stamp)
 	if (t->err)
 		return;
 	txn__prepared_again(t, tx, stamp);
-	tx->writes = t->part.mut_count > 0;
+	tx->writes = t->part.mut_count > 0 && !tx->lock_only;
 }
 
 /* From the queue: it waits at the place of t->slot, t->index. */
@@ -493,5 +493,5 @@ void txn__participant_waits(struct tsm *t, struct slice command)
 	if (!t->err)
 		txn__requeue(t, tx);
 	if (!t->err)
-		tx->writes = t->part.mut_count > 0;
+		tx->writes = t->part.mut_count > 0 && !tx->lock_only;
 }

@@ -223,6 +223,20 @@ static void an_ordinary_transaction_is_no_lock(void)
 	CHECK_U64_EQ(s.prepared + s.waiting, 0);
 }
 
+/* No coordinator commits a lock transaction: its mutations were never tried. */
+static void a_lock_transaction_is_not_carried_out(void)
+{
+	static const struct txn_field number = {.width = 8};
+	struct tsm_stats s;
+
+	(void)txn_add(&m, txf_slice(&key), number, 1, false);
+	apply(txh_prepare(txn_id_of(11, 1), 2, 0, true, &m));
+	apply(txh_outcome(txn_id_of(11, 1), 2, true, h.clock_ns));
+	tsm_stats_get(h.tsm[0], &s);
+	CHECK_U64_EQ(s.prepared, 0);
+	CHECK_U64_EQ(txn_mem_count(h.mem[0], TXN_TABLE_TXN), 0);
+}
+
 #define T(fn) CHECK_TEST_WITH(setup, teardown, fn)
 static const struct check_test tests[] = {
 	T(an_anonymous_request_answers_no_read),
@@ -233,5 +247,6 @@ static const struct check_test tests[] = {
 	T(a_line_has_room_for_so_many_bytes),
 	T(a_scan_locks_what_it_returns),
 	T(an_ordinary_transaction_is_no_lock),
+	T(a_lock_transaction_is_not_carried_out),
 };
 CHECK_MAIN(tests)

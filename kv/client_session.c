@@ -221,7 +221,8 @@ static int scan_dead(struct kv_client *c, uint64_t now_stamp, struct dead_scan *
 	return err;
 }
 
-/* An id that was issued and has no record yet may fall below: its opener is refused, and takes another. */
+/* An id that was issued and has no record yet may fall below: its opener is refused, and takes
+ * another. */
 static void raise_floor(struct kv_client *c, uint64_t lowest, const uint32_t *groups, uint32_t n)
 {
 	struct buf command = BUF_INIT;

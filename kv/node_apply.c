@@ -1,16 +1,16 @@
-/* Who runs the jobs of the state machines: the apply thread; or, when that one has nothing to do and there
- * are one or two small ones, the loop itself at the end of its turn. Handing a job to another thread and back
- * costs two wake-ups, more than a small job does, and a single client waits for both.
+/* Who runs the jobs of the state machines: the apply thread; or, when that one has nothing to do and
+ * there are one or two small ones, the loop itself at the end of its turn. Handing a job to another
+ * thread and back costs two wake-ups, more than a small job does, and a single client waits for both.
  *
- * Order: jobs run in the order in which they were scheduled. The loop runs some only while the thread has
- * none; the thread gets those that wait here before it gets another. */
+ * Order: jobs run in the order in which they were scheduled. The loop runs some only while the thread
+ * has none; the thread gets those that wait here before it gets another. */
 #include "base/check.h"
 #include "kv/node_internal.h"
 
-#define HERE_MAX	 2u			/* jobs of a turn: more are worth a thread */
-#define HERE_BYTES_MAX	 (32u * 1024u)		/* of an entry */
-#define HERE_SLOW_NS	 (2 * NS_PER_MS)	/* a job that takes longer (a cold read, a slow disk) ... */
-#define HERE_BARRED_NS	 (1 * NS_PER_S)		/* ... bars the loop from running others for so long */
+#define HERE_MAX       2u	       /* jobs of a turn: more are worth a thread */
+#define HERE_BYTES_MAX (32u * 1024u)   /* of an entry */
+#define HERE_SLOW_NS   (2 * NS_PER_MS) /* one that takes longer (a cold read, a slow disk) ... */
+#define HERE_BARRED_NS (1 * NS_PER_S)  /* ... bars the loop from running others for so long */
 
 static void run_job(struct kv_work *w)
 {

@@ -377,11 +377,18 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t s
 }
 
 /* WRITE is answered after its transaction, so there is nothing left to flush. */
+/* Every change is durable when it is answered: flush, fsync and fsyncdir have nothing to do here. ENOSYS
+ * tells the kernel so, once; it goes on writing mapped pages back, and never asks again. */
+static void reply_nothing_to_do(fuse_req_t req)
+{
+	fuse_reply_err(req, ENOSYS);
+}
+
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
 	(void)fi;
-	fuse_reply_err(req, 0);
+	reply_nothing_to_do(req);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -395,8 +402,8 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 {
 	(void)ino;
 	(void)datasync;
-	(void)fs_of(req);
-	reply_err(req, fs_fsync(file_of(fi)));
+	(void)fi;
+	reply_nothing_to_do(req);
 }
 
 /* ---- directories ---- */
@@ -480,7 +487,7 @@ static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fus
 	(void)ino;
 	(void)datasync;
 	(void)fi;
-	fuse_reply_err(req, 0); /* every change of a directory is durable when it is answered */
+	reply_nothing_to_do(req);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)

@@ -1,4 +1,4 @@
-/* A POSIX file system on transactions (DESIGN sections 3 and 8). Fiber code: every call may block
+/* A POSIX file system on transactions (see README.md). Fiber code: every call may block
  * the calling fiber on requests, none blocks the thread. Each call is one atomic, linearizable
  * operation unless its comment says otherwise. Errors are base/err.h codes.
  *

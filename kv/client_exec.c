@@ -1,5 +1,5 @@
 /* Executing mini-transactions: split by group, read-only ones directly (client_read.c), others through
- * the leader of the home key's group, exactly once (DESIGN section 6). */
+ * the leader of the home key's group, exactly once (txn/README.md). */
 #include "base/err.h"
 #include "base/mem.h"
 #include "kv/client_internal.h"

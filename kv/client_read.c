@@ -1,6 +1,6 @@
 /* Read-only mini-transactions: they log nothing. One group: one request. Several: rounds until two in
  * a row saw the same; the second starts after all of the first have returned, so that there is a
- * moment at which all of it held (DESIGN section 6). */
+ * moment at which all of it held (kv/README.md). */
 #include "base/err.h"
 #include "base/mem.h"
 #include "kv/client_internal.h"

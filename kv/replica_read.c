@@ -111,7 +111,7 @@ void kv__read_scheduled(struct kv_replica *r)
 	}
 }
 
-/* "The check comes after the read and before the answer" (DESIGN section 4, leases). */
+/* The check of the lease comes after the read and before the answer. */
 void kv__read_done(struct kv_replica *r, uint64_t token, struct slice body,
 		   const struct kv_time *t)
 {

@@ -1,4 +1,4 @@
-/* Locks of a group (DESIGN section 6, "Lock modes"). Points are keys, in a tree so that a range finds
+/* Locks of a group (README.md, "Lock modes"). Points are keys, in a tree so that a range finds
  * those inside it; ranges are few and stand in a list. Held and asked-for locks stand together, so
  * "conflicts with a holder or an earlier waiter" is one walk.
  *

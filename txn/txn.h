@@ -4,7 +4,7 @@
  * reads and mutations over any keys of any groups, checked and applied atomically: if every
  * condition holds, all reads are done, then all mutations; else nothing, and the result names the
  * first condition that failed with the current value. Mutations of one key apply in list order,
- * each seeing the one before. Reads see the state before the mutations. See DESIGN section 6.
+ * each seeing the one before. Reads see the state before the mutations. See README.md.
  */
 #ifndef PAXFS_TXN_TXN_H
 #define PAXFS_TXN_TXN_H

@@ -1,5 +1,5 @@
 /* The write-ahead log of a node: one append-only log shared by all groups of a worker, so that one
- * fdatasync serves all of them (DESIGN section 5).
+ * fdatasync serves all of them.
  *
  * Segments are fixed-size files, written with zeros before first use and recycled, so that an
  * append changes no file size and needs no journal commit. Record, little-endian:

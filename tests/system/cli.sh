@@ -79,6 +79,13 @@ test_bench_runs() {
 	use_store
 	"$PAXFS" bench -d 0.3 -c 4 -r 50 | grep -q 'p99'
 }
+test_bench_interrupted_leaves_no_keys() {
+	use_store
+	if timeout -s INT 2 "$PAXFS" bench -d 60 -c 8 -k 200 >"$T/bench.out"; then
+		die "an interrupted bench says that all is well"
+	fi
+	"$PAXFS" fsck
+}
 test_fsck_is_clean() {
 	use_store
 	"$PAXFS" fsck | grep -q ' 0 problems'

@@ -42,4 +42,11 @@ test_kill_in_the_middle_of_renames() {
 	done
 	ls -R "$MNT" >/dev/null
 }
+test_local_up_clears_a_dead_mount() {
+	kill -KILL "$(mount_pid)"
+	until_true 10 gone "$(mount_pid)"
+	if ls "$MNT" 2>/dev/null; then die "a dead mount answers"; fi
+	"$PAXFS" local up --data "$T/data" --mount "$MNT" >/dev/null
+	ls "$MNT" >/dev/null
+}
 run_tests

@@ -72,6 +72,45 @@ test_git() {
 	git -C "$T/origin" -c user.name=t -c user.email=t@localhost commit -qm one
 	while_killing git_work
 }
+tar_work() {
+	for i in 1 2 3; do
+		mkdir "$MNT/untar$i"
+		tar -C "$MNT/untar$i" -xf "$T/t.tar"
+		tar -C "$MNT/untar$i" -cf "$T/t$i.tar" linux
+	done
+}
+test_tar() {
+	prepare
+	tar -C /usr/include -cf "$T/t.tar" linux
+	while_killing tar_work
+	for i in 1 2 3; do
+		diff -r /usr/include/linux "$MNT/untar$i/linux"
+		tar -C "$MNT/untar$i" -df "$T/t$i.tar"
+	done
+}
+build_work() {
+	for i in 1 2 3; do
+		make -s -j2 -C "$MNT/proj"
+		"$MNT/proj/prog"
+		rm "$MNT"/proj/*.o "$MNT/proj/prog"
+	done
+}
+test_build_a_c_project() {
+	prepare
+	c_project "$MNT/proj" 40
+	while_killing build_work
+}
+large_file_work() {
+	head -c 1073741824 /dev/urandom | tee "$MNT/big" | sha256sum | cut -d' ' -f1 >"$T/sum"
+	echo 3 >/proc/sys/vm/drop_caches
+	[ "$(sha256sum <"$MNT/big" | cut -d' ' -f1)" = "$(cat "$T/sum")" ]
+}
+test_one_gib_file() {
+	prepare
+	while_killing large_file_work
+	[ "$(stat -c %s "$MNT/big")" = 1073741824 ]
+	rm "$MNT/big"
+}
 move_back_and_forth() {
 	local i
 	for i in 1 2 3; do
@@ -128,6 +167,15 @@ test_stopped_leader() {
 	wait $w
 	note "leader of group $g stopped: $(cat "$T/stop.out")"
 	"$PROG/ackwriter" check "$MNT/stop" "$T/acks.stop"
+}
+test_sigint_ends_a_waiting_call() {
+	prepare
+	for n in 1 2 3; do kill_node $n STOP; done
+	started=$SECONDS
+	if timeout -k 20 -s INT 1 cat "$MNT/db" >"$T/cat.out" 2>&1; then die "a frozen store answers"; fi
+	took=$((SECONDS - started))
+	for n in 1 2 3; do kill_node $n CONT; done
+	[ $took -lt 10 ] || die "it took $took s"
 }
 test_fsck_is_clean() {
 	prepare

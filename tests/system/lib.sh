@@ -81,6 +81,23 @@ two_groups() {
 	die "40 directories, all in group $first"
 }
 
+c_project() { # c_project DIR FILES: a program of so many C files, with a Makefile
+	local i sum=0
+	mkdir "$1"
+	for i in $(seq "$2"); do
+		printf 'int f%d(int x);\nint f%d(int x) { return x + %d; }\n' "$i" "$i" "$i" >"$1/f$i.c"
+		sum=$((sum + i))
+	done
+	{
+		for i in $(seq "$2"); do echo "int f$i(int);"; done
+		echo 'int main(void) { int s = 0;'
+		for i in $(seq "$2"); do echo "s = f$i(s);"; done
+		echo "return s == $sum ? 0 : 1; }"
+	} >"$1/main.c"
+	# shellcheck disable=SC2016 # make expands it
+	printf 'OBJ := $(patsubst %%.c,%%.o,$(wildcard *.c))\nprog: $(OBJ)\n\tgcc -o $@ $^\n' >"$1/Makefile"
+}
+
 unmount_quietly() {
 	grep -q " $1 fuse" /proc/mounts && { umount "$1" || umount -l "$1"; } 2>/dev/null
 	return 0

@@ -38,18 +38,7 @@ test_sqlite_1000_transactions() {
 	} | sqlite3 "$MNT/db" | tr '\n' ' ' | grep -q '^1000 ok $'
 }
 test_build_a_c_project() {
-	mkdir "$MNT/proj"
-	for i in $(seq 20); do
-		printf 'int f%d(int x);\nint f%d(int x) { return x + %d; }\n' "$i" "$i" "$i" >"$MNT/proj/f$i.c"
-	done
-	{
-		for i in $(seq 20); do echo "int f$i(int);"; done
-		echo 'int main(void) { int s = 0;'
-		for i in $(seq 20); do echo "s = f$i(s);"; done
-		echo 'return s == 210 ? 0 : 1; }'
-	} >"$MNT/proj/main.c"
-	# shellcheck disable=SC2016 # make expands it
-	printf 'OBJ := $(patsubst %%.c,%%.o,$(wildcard *.c))\nprog: $(OBJ)\n\tgcc -o $@ $^\n' >"$MNT/proj/Makefile"
+	c_project "$MNT/proj" 20
 	make -s -j2 -C "$MNT/proj"
 	"$MNT/proj/prog"
 	make -s -C "$MNT/proj" | grep -q 'up to date' || make -C "$MNT/proj" | grep -q 'up to date'

@@ -117,6 +117,7 @@ struct fs {
 	} atime;
 	LIST_HEAD(fs_tasks, fs_task) tasks;
 	bool closing;
+	bool abandoned; /* closing was interrupted: nothing is asked of the store any more */
 	struct fs_waiters closers;
 	struct fs_stats stats;
 };

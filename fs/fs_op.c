@@ -51,6 +51,8 @@ int fs__op_exec(struct fs_op *op)
 {
 	int err;
 
+	if (op->fs->abandoned)
+		return ERR_INTERRUPTED;
 	op->fs->stats.requests++;
 	err = txn_exec(op->fs->b.executor, &op->m, &op->r);
 	if (err == ERR_CONDITION)

@@ -167,19 +167,20 @@ static void wake_sleepers(struct fs *fs, bool all)
 
 void fs_close(struct fs *fs)
 {
-	bool passed_on = false;
 	struct fs_file *f;
 
 	if (!fs)
 		return;
-	while ((f = LIST_FIRST(&fs->files)) != NULL) /* the kernel has not closed them: a lazy umount */
+	while ((f = LIST_FIRST(&fs->files)) != NULL) { /* not closed by the kernel: a lazy umount */
 		fs_file_close(f);
+		fs->abandoned = fs->abandoned || fiber_interrupted();
+	}
 	fs->closing = true;
 	wake_sleepers(fs, false);
 	while (!LIST_EMPTY(&fs->tasks)) {
-		if (fs__wait(&fs->closers) && !passed_on) { /* an interrupt: the rest is left */
+		if (fs__wait(&fs->closers)) { /* an interrupt: the rest is left */
+			fs->abandoned = true;
 			wake_sleepers(fs, true);
-			passed_on = true;
 			fiber_interrupt_clear();
 		}
 	}

@@ -86,13 +86,33 @@ static int check_conflicts(const struct local_store *s, const struct local_args 
 	return 0;
 }
 
+/* As absolute(), without asking the last component, which is mounted. */
+static char *absolute_mounted(const char *path, struct msg *m)
+{
+	char *copy = mem_must_strdup(path), *parent, *out = NULL, *slash;
+	size_t len = strlen(copy);
+
+	while (len > 1 && copy[len - 1] == '/')
+		copy[--len] = '\0';
+	slash = strrchr(copy, '/');
+	if (slash)
+		*slash = '\0';
+	parent = absolute(!slash ? "." : slash == copy ? "/" : copy, m);
+	if (parent)
+		out = mem_must_printf("%s/%s", strcmp(parent, "/") == 0 ? "" : parent,
+				      slash ? slash + 1 : copy);
+	mem_free(parent);
+	mem_free(copy);
+	return out;
+}
+
 static int set_mount(struct local_store *s, const char *path, struct msg *m)
 {
 	char *mount;
 
 	if (!path)
 		return 0;
-	mount = absolute(path, m);
+	mount = local_store_mount_runs(s) ? absolute_mounted(path, m) : absolute(path, m);
 	if (!mount)
 		return ERR_IO;
 	if (strncmp(s->data, mount, strlen(mount)) == 0 &&

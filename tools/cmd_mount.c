@@ -90,6 +90,9 @@ static _Noreturn void background_child(struct mount_args *a, const char *endpoin
 	int err;
 
 	detach_output(a);
+	if (report > 3)
+		close_range(3, (unsigned)report - 1, 0); /* what the caller has open is not ours */
+	close_range((unsigned)report + 1, ~0u, 0);
 	a->ready_fd = report;
 	err = serve(a, endpoints, &m);
 	if (err && a->ready_fd >= 0)

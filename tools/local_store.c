@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "tools/local_store.h"
+#include "tools/process.h"
 
 char *local_store_pid_path(const struct local_store *s, uint32_t id)
 {
@@ -177,12 +178,22 @@ static bool mount_is_dead(const char *path)
 	return stat(path, &st) != 0 && errno == ENOTCONN;
 }
 
+bool local_store_mount_runs(const struct local_store *s)
+{
+	char *pid = local_store_pid_path(s, local_store_embedded(s) ? s->nodes[0].id : 0);
+	bool runs = process_running(pid) != 0;
+
+	mem_free(pid);
+	return s->mount && runs;
+}
+
 void local_store_drop_dead_mount(const struct local_store *s)
 {
 	const char *argv[] = {"fusermount3", "-u", "-z", "--", s->mount, NULL};
 	pid_t pid;
 
-	if (!s->mount || !mount_is_dead(s->mount) ||
+	/* one that lives is not asked: it waits for its store as long as that is down */
+	if (!s->mount || local_store_mount_runs(s) || !mount_is_dead(s->mount) ||
 	    posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)(uintptr_t)argv, environ) != 0)
 		return;
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)

@@ -36,6 +36,7 @@ static inline bool local_store_embedded(const struct local_store *s)
 	return s->node_count == 1 && s->mount;
 }
 
+bool local_store_mount_runs(const struct local_store *s); /* the process of the mount, if any */
 /* Takes away what a mount process that died has left at the mount point: until then everything there
  * fails with ENOTCONN. Nothing else is unmounted. */
 void local_store_drop_dead_mount(const struct local_store *s);

@@ -104,6 +104,7 @@ static _Noreturn void child(char *const *argv, const char *log_path, int ready_f
 	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (log < 0 || null < 0 || dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
 		_exit(127);
+	close_range(3, ~0u, CLOSE_RANGE_CLOEXEC); /* what the caller has open is not the daemon's */
 	fcntl(ready_fd, F_SETFD, 0);
 	while (argv[n])
 		n++;

@@ -49,4 +49,18 @@ test_local_up_clears_a_dead_mount() {
 	"$PAXFS" local up --data "$T/data" --mount "$MNT" >/dev/null
 	ls "$MNT" >/dev/null
 }
+test_unmounting_without_a_store_ends() {
+	EP=$(store_endpoints)
+	second_mount
+	pid=$(pgrep -f "paxfs mount .* $MNT2\$")
+	for i in $(seq 400); do echo "$i" >"$MNT2/orphan$i"; done
+	cat "$MNT2"/orphan* >/dev/null                  # access times to be written
+	exec 7<"$MNT2/orphan1" && rm "$MNT2"/orphan*    # something to be reaped
+	for n in 1 2 3; do kill_node $n; done
+	exec 7<&-
+	umount -l "$MNT2"
+	until_true 20 gone "$pid"
+	restart_nodes
+	until_true 30 all_serving
+}
 run_tests

@@ -1,6 +1,6 @@
 /* Multi-Paxos for one replica of one group: a pure, single-threaded state machine (README.md has
- * the protocol). It receives events and returns what to persist, what to send and what may be applied. It
- * never reads a clock, does I/O or draws randomness on its own (a seed comes in the config).
+ * the protocol). It receives events and returns what to persist, what to send and what may be
+ * applied. It never reads a clock, does I/O or draws randomness on its own (a seed comes in the config).
  *
  * Sources: Lamport, "Paxos Made Simple" (2001), section 3; van Renesse and Altinbuken, "Paxos Made
  * Moderately Complex" (2015); Ongaro, "Consensus: Bridging Theory and Practice" (2014), 3.10, 6.4,

@@ -34,7 +34,7 @@ for name in "$@"; do
 	file=$here/$name.sh
 	[ -f "$file" ] || cannot "no such test: $name"
 	echo "$name"
-	out=$(bash "$file" 2>&1)
+	out=$(timeout -k 60 1200 bash "$file" 2>&1) # a test that hangs is a failure, not a hung run
 	echo "$out" | sed '$d'
 	if [[ $(echo "$out" | tail -n 1) =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
 		passed=$((passed + BASH_REMATCH[1]))

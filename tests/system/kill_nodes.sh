@@ -33,7 +33,7 @@ while_killing() {
 test_writer_sees_no_error_and_only_short_pauses() {
 	prepare
 	mkdir "$MNT/w"
-	while_killing "$PROG/ackwriter" write "$MNT/w" "$T/acks" 12 >"$T/w.out" </dev/zero
+	while_killing "$PROG/ackwriter" write "$MNT/w" "$T/acks" 25 >"$T/w.out" </dev/zero
 	note "$(cat "$T/w.out")"
 	"$PROG/ackwriter" check "$MNT/w" "$T/acks"
 }

@@ -4,13 +4,6 @@
 
 #include "txn/tsm_internal.h"
 
-static bool modes_conflict(enum lock_mode a, enum lock_mode b)
-{
-	if (a == LOCK_X || b == LOCK_X)
-		return true;
-	return a != b && a != LOCK_E && b != LOCK_E;
-}
-
 /* Nobody holds what another holds in a conflicting mode, unless the one is the lock transaction of the
  * other. */
 static void audit_holders(const struct lock_list *list)
@@ -21,7 +14,8 @@ static void audit_holders(const struct lock_list *list)
 		for (b = TAILQ_NEXT(a, link); b; b = TAILQ_NEXT(b, link)) {
 			const struct tx *o = a->owner, *p = b->owner;
 
-			if (o == p || o->waiting || p->waiting || !modes_conflict(a->mode, b->mode))
+			if (o == p || o->waiting || p->waiting ||
+			    lock_modes_compatible(a->mode, b->mode))
 				continue;
 			CHECK(o->id.client == p->id.client);
 			CHECK((p->lock_only && o->lock == p->id.sequence) ||

@@ -1,5 +1,6 @@
 /* Evaluating one group's part: conditions, then reads, then mutations, all against the state before;
  * mutations work on an overlay, which is written only when all of them succeeded. */
+#include "base/bytes.h"
 #include "txn/tsm_internal.h"
 
 #define HEADER_SIZE 16u /* of a stored value: version be64 | timestamp be64 */
@@ -22,20 +23,11 @@ RB_GENERATE_INTERNAL(overlay, overlay_node, node, overlay_cmp, static __attribut
 
 /* ---- stored values ---- */
 
-static uint64_t be64(const uint8_t *p)
-{
-	uint64_t v = 0;
-
-	for (int i = 0; i < 8; i++)
-		v = v << 8 | p[i];
-	return v;
-}
-
 struct slice txn__header_skip(struct slice stored, uint64_t *version)
 {
 	if (stored.len < HEADER_SIZE)
 		return (struct slice){0};
-	*version = be64(stored.p);
+	*version = be64_get(stored.p);
 	return slice_of(stored.p + HEADER_SIZE, stored.len - HEADER_SIZE);
 }
 

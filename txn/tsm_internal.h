@@ -58,6 +58,13 @@ static inline bool txn_id_eq(struct txn_id a, struct txn_id b)
 
 enum lock_mode { LOCK_E, LOCK_S, LOCK_I, LOCK_X };
 
+static inline bool lock_modes_compatible(enum lock_mode a, enum lock_mode b)
+{
+	if (a == LOCK_X || b == LOCK_X)
+		return false;
+	return a == b || a == LOCK_E || b == LOCK_E;
+}
+
 struct want { /* one lock that a part needs */
 	struct slice key, to; /* to.len: a range */
 	enum lock_mode mode;

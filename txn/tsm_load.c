@@ -1,5 +1,6 @@
 /* Rebuilding the machine's memory from the store. What is wrong with a record is damage: the replica
  * must not go on. */
+#include "base/bytes.h"
 #include "txn/tsm_internal.h"
 
 struct saved { /* records are copied first: loading one reads others */
@@ -53,20 +54,11 @@ static void for_each(struct tsm *t, enum txn_table table, struct slice from, str
 	}
 }
 
-static uint64_t be64(const uint8_t *p)
-{
-	uint64_t v = 0;
-
-	for (int i = 0; i < 8; i++)
-		v = v << 8 | p[i];
-	return v;
-}
-
 static bool key_id(struct slice key, struct txn_id *id)
 {
 	if (key.len != 17)
 		return false;
-	*id = txn_id_of(be64(key.p + 1), be64(key.p + 9));
+	*id = txn_id_of(be64_get(key.p + 1), be64_get(key.p + 9));
 	return id->client != 0;
 }
 
@@ -107,11 +99,11 @@ static bool client_record(struct tsm *t, struct slice key, struct slice value, u
 
 	dec_init(&d, value);
 	*v = dec_u64(&d);
-	if (key.len != 9 || be64(key.p + 1) == 0 || dec_end(&d) != 0) {
+	if (key.len != 9 || be64_get(key.p + 1) == 0 || dec_end(&d) != 0) {
 		txn__fail(t, ERR_CORRUPT);
 		return false;
 	}
-	*c = txn__client(t, be64(key.p + 1));
+	*c = txn__client(t, be64_get(key.p + 1));
 	return true;
 }
 
@@ -162,9 +154,8 @@ static void load_waiting(struct tsm *t, struct slice key, struct slice value)
 		txn__fail(t, ERR_CORRUPT);
 		return;
 	}
-	t->slot = be64(key.p);
-	t->index = (uint32_t)key.p[8] << 24 | (uint32_t)key.p[9] << 16 | (uint32_t)key.p[10] << 8 |
-		   key.p[11];
+	t->slot = be64_get(key.p);
+	t->index = be32_get(key.p + 8);
 	switch (c.kind) {
 	case CMD_REQUEST:
 		txn__single_waits(t, value);

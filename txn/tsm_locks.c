@@ -13,13 +13,6 @@ static int point_cmp(const struct lock_point *a, const struct lock_point *b)
 
 RB_GENERATE_INTERNAL(lock_points, lock_point, node, point_cmp, static __attribute__((unused)))
 
-static bool compatible(enum lock_mode a, enum lock_mode b)
-{
-	if (a == LOCK_X || b == LOCK_X)
-		return false;
-	return a == b || a == LOCK_E || b == LOCK_E;
-}
-
 /* ---- what a part needs ---- */
 
 static void want(struct want_set *w, struct slice key, struct slice to, enum lock_mode mode,
@@ -161,7 +154,7 @@ static bool bars(const struct asker *a, const struct lock *l, enum lock_mode mod
 {
 	const struct tx *o = l->owner;
 
-	if (o == a->self || compatible(l->mode, mode))
+	if (o == a->self || lock_modes_compatible(l->mode, mode))
 		return false;
 	if (a->lock.sequence && o->lock_only && txn_id_eq(o->id, a->lock))
 		return false; /* of an ordinary transaction's id the request may say what it likes */

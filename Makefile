@@ -106,6 +106,9 @@ test_folder = $(firstword $(subst _, ,$(notdir $(1))))
 $(TEST_BIN): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libtest.a $$(call libs_of,$$(call test_folder,$$*))
 	$(call LINK,-lcunit)
 
+# What a folder of tests or docs adds: rules of its own, beside what they build.
+-include $(wildcard tests/*/*.mk docs/*/*.mk)
+
 # ---- tests ----
 
 # Parts end with a line `N passed, N failed`; tests/run_all.sh adds them up.

@@ -1,0 +1,7 @@
+# A library to be preloaded is built as one; no sanitizer in it, for it must come before theirs.
+FAULTIO := $(BUILD)/tests/system/faultio.so
+$(FAULTIO): tests/system/faultio.c
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(CPPFLAGS) -O2 -g $(WARN) -fPIC -shared -o $@ $< -ldl -lpthread
+helpers: $(FAULTIO)

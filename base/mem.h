@@ -9,6 +9,7 @@
 #ifndef PAXFS_BASE_MEM_H
 #define PAXFS_BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void *mem_must_alloc(size_t size); /* zeroed */
@@ -20,7 +21,12 @@ void *mem_try_alloc(size_t size); /* not zeroed */
 void *mem_try_realloc(void *p, size_t size);
 void mem_free(void *p); /* takes NULL */
 
-/* Test hook: the n-th mem_try_* from now fails (1 = the next); 0 turns it off. */
+/* Test hooks. The n-th mem_try_* from now fails (1 = the next); 0 turns it off. */
 void mem_fail_nth(unsigned long n);
+unsigned long mem_fail_left(void);   /* what remains of that n; 0: it has failed, or is off */
+void mem_fail_must_too(bool yes);    /* mem_must_* counts as well, and dies when it is its turn */
+void mem_fail_pause(bool yes);	     /* this thread's requests neither count nor fail; nests */
+void mem_count_live(bool yes);	     /* from now on; starts at 0 */
+long mem_live(void);		     /* blocks allocated less blocks freed since */
 
 #endif

@@ -79,6 +79,65 @@ static void a_failed_realloc_keeps_the_block(void)
 	mem_free(p);
 }
 
+static void what_is_left_tells_whether_it_failed(void)
+{
+	void *p;
+
+	mem_fail_nth(2);
+	CHECK_U64_EQ(mem_fail_left(), 2);
+	mem_fail_pause(true);
+	p = mem_try_alloc(8); /* does not count */
+	mem_fail_pause(false);
+	CHECK_NOT_NULL(p);
+	CHECK_U64_EQ(mem_fail_left(), 2);
+	p = mem_try_realloc(p, 16);
+	CHECK_NOT_NULL(p);
+	CHECK_U64_EQ(mem_fail_left(), 1);
+	CHECK_NULL(mem_try_alloc(8));
+	CHECK_U64_EQ(mem_fail_left(), 0);
+	mem_free(p);
+}
+
+static void blocks_are_counted(void)
+{
+	void *before = mem_try_alloc(1), *a, *b, *c;
+
+	mem_count_live(true);
+	CHECK_INT_EQ(mem_live(), 0);
+	a = mem_must_alloc(1);
+	b = mem_must_strdup("b");
+	c = mem_try_realloc(NULL, 1);
+	CHECK_INT_EQ(mem_live(), 3);
+	c = mem_must_realloc(c, 1000);
+	c = mem_try_realloc(c, 2000);
+	mem_fail_nth(1);
+	CHECK_NULL(mem_try_alloc(1));
+	CHECK_INT_EQ(mem_live(), 3);
+	mem_free(NULL);
+	mem_free(a);
+	mem_free(mem_must_printf("%s", "d"));
+	CHECK_INT_EQ(mem_live(), 2);
+	mem_free(b);
+	mem_free(c);
+	mem_free(before);
+	CHECK_INT_EQ(mem_live(), -1);
+	mem_count_live(false);
+}
+
+static void dies_at_the_second(void *arg)
+{
+	(void)arg;
+	mem_fail_must_too(true);
+	mem_fail_nth(2);
+	mem_free(mem_must_alloc(1));
+	mem_free(mem_must_dup("x", 1));
+}
+
+static void must_may_be_made_to_fail_too(void)
+{
+	CHECK_ABORTS(dies_at_the_second, NULL);
+}
+
 /* Sanitizers end the process themselves on an absurd size. */
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define ABSURD_SIZES 1
@@ -129,6 +188,9 @@ static const struct check_test tests[] = {
 	CHECK_TEST(copies),
 	CHECK_TEST(the_nth_try_fails_and_only_it),
 	CHECK_TEST(a_failed_realloc_keeps_the_block),
+	CHECK_TEST(what_is_left_tells_whether_it_failed),
+	CHECK_TEST(blocks_are_counted),
+	CHECK_TEST(must_may_be_made_to_fail_too),
 #ifdef ABSURD_SIZES
 	CHECK_TEST(must_ends_the_process),
 	CHECK_TEST(try_returns_null),

@@ -1,0 +1,51 @@
+/* A scenario again and again: with its 1st allocation failing, with its 2nd, ... until it ends
+ * without one having failed. After each run as many blocks must be allocated as before it.
+ *
+ *     static void encodes(struct fault *f)
+ *     {
+ *             ...                          what must not fail
+ *             fault_arm(f);
+ *             err = encode(...);           allocations (mem_try_*) in here count
+ *             fault_disarm(f);
+ *             if (fault_hit(f, err))       it failed: what must hold now?
+ *                     err = encode(...);   it must work when there is memory again
+ *             ...                          is the result right?
+ *     }
+ *     fault_every("encodes", encodes, NULL);
+ *
+ * Arming and disarming may be repeated; the count goes on. FAULT_NTH=n in the environment runs the n-th
+ * alone. A failed check leaves the test; fault_teardown() then says which allocation it was.
+ */
+#ifndef PAXFS_TESTS_LIB_FAULT_EVERY_H
+#define PAXFS_TESTS_LIB_FAULT_EVERY_H
+
+#include <stdbool.h>
+
+#define FAULT_RUNS_MAX 20000ul /* more are a scenario that does not get on */
+
+struct fault {
+	const char *name;
+	void *ctx;
+	unsigned long nth;  /* of the allocations while armed, from 1 */
+	unsigned long left; /* until it is that one's turn */
+	bool armed, fired;
+};
+
+typedef void fault_fn(struct fault *f);
+
+void fault_arm(struct fault *f);    /* does nothing when it has fired */
+void fault_disarm(struct fault *f); /* may be called twice */
+
+/* @err is ERR_NOMEM: true, and it must have fired. Else @err must be 0, fired (it went on without the
+ * memory) or not. Disarms. */
+bool fault_hit(struct fault *f, int err);
+
+/* How many allocations were made to fail; at least one, else the test fails. Prints it. */
+unsigned long fault_every(const char *name, fault_fn *fn, void *ctx);
+
+/* Only every @step-th one, for long scenarios. */
+unsigned long fault_every_nth(const char *name, fault_fn *fn, void *ctx, unsigned long step);
+
+void fault_teardown(void);
+
+#endif

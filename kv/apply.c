@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "kv/store_engine.h"
 
@@ -117,8 +118,10 @@ static int run_entry(struct kv_apply *a, const struct paxos_entry *e)
 		err = tsm_end_entry(a->tsm);
 	if (err)
 		engine_abandon(a->engine);
-	else
+	FAILPOINT(engine_before_commit);
+	if (!err)
 		engine_commit(a->engine, e->slot);
+	FAILPOINT(engine_after_commit);
 	a->failed = err;
 	return err;
 }
@@ -148,7 +151,9 @@ static int install_finish(struct kv_apply *a, uint64_t slot)
 	a->installing = false;
 	if (engine_applied(a->engine) >= slot)
 		return 0;
+	FAILPOINT(install_finish_before);
 	err = engine_install_finish(a->engine, slot);
+	FAILPOINT(install_finish_after);
 	if (err)
 		return err; /* nothing was replaced: the fetch starts over */
 	a->failed = reopen(a);
@@ -157,14 +162,20 @@ static int install_finish(struct kv_apply *a, uint64_t slot)
 
 static int install_begin(struct kv_apply *a)
 {
-	int err = engine_install_begin(a->engine);
+	int err;
 
+	FAILPOINT(install_begin);
+	err = engine_install_begin(a->engine);
 	a->installing = err == 0;
 	return err;
 }
 
 static int install_chunk(struct kv_apply *a, struct slice chunk)
 {
+	int err = FAILPOINT_ERROR(install_chunk, ERR_CORRUPT);
+
+	if (err)
+		return err;
 	return a->installing ? engine_install_chunk(a->engine, chunk) : ERR_INVAL;
 }
 

@@ -12,6 +12,7 @@
 #include "base/codec.h"
 #include "base/crc32c.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/limits.h"
 #include "base/mem.h"
 
@@ -103,6 +104,23 @@ static int write_all(int fd, struct slice s)
 	return 0;
 }
 
+/* How far the replacement of a small file has come. */
+static void failpoints_tmp(const char *name)
+{
+	FAILPOINT_IF(strcmp(name, "peers") == 0, peers_before_rename);
+	FAILPOINT_IF(strcmp(name, "node") == 0, node_before_rename);
+	FAILPOINT_IF(strcmp(name, "cluster") == 0, cluster_before_rename);
+	(void)name;
+}
+
+static void failpoints_renamed(const char *name)
+{
+	FAILPOINT_IF(strcmp(name, "peers") == 0, peers_after_rename);
+	FAILPOINT_IF(strcmp(name, "node") == 0, node_after_rename);
+	FAILPOINT_IF(strcmp(name, "cluster") == 0, cluster_after_rename);
+	(void)name;
+}
+
 static int replace(const struct datadir *d, const char *name, const char *tmp, struct slice all)
 {
 	int fd = openat(d->fd, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -118,8 +136,10 @@ static int replace(const struct datadir *d, const char *name, const char *tmp, s
 		errno = keep;
 		return -1;
 	}
+	failpoints_tmp(name);
 	if (close(fd) != 0 || renameat(d->fd, tmp, d->fd, name) != 0)
 		return -1;
+	failpoints_renamed(name);
 	return fsync(d->fd);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "kv/node_internal.h"
@@ -246,6 +247,11 @@ static struct kv_node *node_new(const struct kv_node_config *cfg, struct loop *l
 	n->cfg.advertise = copy_string(cfg->advertise);
 	n->cfg.dir = copy_string(cfg->dir);
 	n->cfg.join = copy_string(cfg->join);
+	n->cfg.log_bytes = FAILPOINT_TUNE("PAXFS_LOG_BYTES", n->cfg.log_bytes);
+	n->cfg.flush_bytes = FAILPOINT_TUNE("PAXFS_FLUSH_BYTES", n->cfg.flush_bytes);
+	n->cfg.retain_bytes = FAILPOINT_TUNE("PAXFS_RETAIN_BYTES", n->cfg.retain_bytes);
+	n->cfg.segment_bytes =
+		(uint32_t)FAILPOINT_TUNE("PAXFS_SEGMENT_BYTES", n->cfg.segment_bytes);
 	if (!n->cfg.log_bytes)
 		n->cfg.log_bytes = KV_LOG_BYTES;
 	if (!n->cfg.flush_bytes)

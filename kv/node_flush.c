@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "kv/node_internal.h"
@@ -30,8 +31,10 @@ static void run(struct kv_work *w)
 	struct flush_job *job = container_of(w, struct flush_job, work);
 	uint64_t begin = env_mono_ns(job->node->env);
 
+	FAILPOINT_IF(job->engine, flush_before);
 	if (job->engine && engine_flush(job->node->engine) != 0)
 		logger_die("flush of the engine in %s failed", job->node->dir.path);
+	FAILPOINT_IF(job->engine, flush_after);
 	if (job->peers.len)
 		job->err = datadir_write(&job->node->dir, "peers", buf_slice(&job->peers), &job->m);
 	job->took_ns = env_mono_ns(job->node->env) - begin;

@@ -1,10 +1,24 @@
 /* Incoming frames: each connection, each call. */
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "kv/node_internal.h"
 
 /* ---- answers ---- */
+
+static void failpoints_of(uint8_t type)
+{
+	FAILPOINT_IF(type == KV_OPEN, answer_open);
+	FAILPOINT_IF(type == KV_EXEC, answer_exec);
+	FAILPOINT_IF(type == KV_READ, answer_read);
+	FAILPOINT_IF(type == KV_ADMIN, answer_admin);
+	FAILPOINT_IF(type == KV_MAP, answer_map);
+	FAILPOINT_IF(type != KV_OPEN && type != KV_EXEC && type != KV_READ && type != KV_ADMIN &&
+			     type != KV_MAP,
+		     answer_other);
+	(void)type;
+}
 
 void kv__answer(struct kv_node *n, const struct kv_caller *c, int err, uint32_t leader,
 		struct slice body)
@@ -16,6 +30,8 @@ void kv__answer(struct kv_node *n, const struct kv_caller *c, int err, uint32_t 
 	HASH_FIND(hh, n->conns, &c->conn, sizeof(c->conn), conn);
 	if (!conn)
 		return; /* the caller is gone */
+	if (!err)
+		failpoints_of(c->type);
 	kv_envelope_head(&head, err, leader, n->has_layout ? n->layout.version : 0, body.len);
 	parts[0] = buf_slice(&head);
 	parts[1] = body;

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "kv/node_internal.h"
@@ -62,6 +63,7 @@ static int make_group(struct kv_node *n, struct node_group *g, struct msg *m)
 	int err;
 
 	tsm_config_default(&ac.tsm);
+	ac.tsm.lock_wait_ns_max = FAILPOINT_TUNE("PAXFS_LOCK_WAIT_NS", ac.tsm.lock_wait_ns_max);
 	err = kv_apply_open(&ac, &g->apply, m);
 	if (err)
 		return err;

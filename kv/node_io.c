@@ -1,6 +1,7 @@
 /* What replicas ask for: log, sockets, apply thread, callers. */
 #include "base/check.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "kv/node_internal.h"
@@ -48,6 +49,21 @@ static void io_log_truncate(void *ctx, uint32_t group, uint64_t slot)
 
 /* ---- other nodes ---- */
 
+static void failpoints_of(const struct paxos_message *m)
+{
+	FAILPOINT_IF(m->type == PAXOS_PREVOTE, send_prevote);
+	FAILPOINT_IF(m->type == PAXOS_PREVOTE_REPLY, send_prevote_reply);
+	FAILPOINT_IF(m->type == PAXOS_PREPARE, send_prepare);
+	FAILPOINT_IF(m->type == PAXOS_PROMISE, send_promise);
+	FAILPOINT_IF(m->type == PAXOS_ACCEPT, send_accept);
+	FAILPOINT_IF(m->type == PAXOS_ACCEPTED, send_accepted);
+	FAILPOINT_IF(m->type == PAXOS_REJECT, send_reject);
+	FAILPOINT_IF(m->type == PAXOS_LEARN_REQUEST, send_learn_request);
+	FAILPOINT_IF(m->type == PAXOS_LEARN, send_learn);
+	FAILPOINT_IF(m->type == PAXOS_TIMEOUT_NOW, send_timeout_now);
+	(void)m;
+}
+
 static void io_send(void *ctx, const struct paxos_message *m)
 {
 	struct kv_node *n = ctx;
@@ -60,6 +76,7 @@ static void io_send(void *ctx, const struct paxos_message *m)
 	paxos_message_encode(m, &n->scratch);
 	if (!buf_ok(&n->scratch))
 		return; /* as if lost */
+	failpoints_of(m);
 	part = buf_slice(&n->scratch);
 	(void)net_peer_send(p->net, KV_PAXOS, &part, 1);
 }

@@ -1,6 +1,7 @@
 /* KV_OPEN: the meta group issues client ids, by one anonymous ADD. An id whose answer is lost is never
  * used by anybody. */
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "kv/node_internal.h"
 #include "txn/tsm.h"
 
@@ -45,6 +46,7 @@ void kv__open_client(struct kv_node *n, const struct kv_caller *c)
 			   (struct slice){0});
 		return;
 	}
+	FAILPOINT(session_open);
 	kv_meta_key(&key, KV_KEY_CLIENTS);
 	err = encode_add(buf_slice(&key), ++n->anonymous, t.wall_ns, &request);
 	if (err)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "kv/node_internal.h"
@@ -153,6 +154,7 @@ static void send_hello(struct node_peer *p, struct net_conn *c)
 
 	memcpy(h.cluster, n->layout.cluster, sizeof(h.cluster));
 	kv_hello_encode(&b, &h);
+	FAILPOINT(hello_send);
 	part = buf_slice(&b);
 	if (!buf_ok(&b) || net_send(c, KV_NODE_HELLO, 0, 0, &part, 1) != 0)
 		net_close(c);
@@ -375,6 +377,7 @@ void kv__hello(struct kv_node *n, struct node_conn *c, struct slice body)
 			new_boot(n, p, h.boot);
 		look_at_self(n, &h);
 		c->peer = h.from;
+		FAILPOINT(hello_receive);
 	}
 	kv_hello_release(&h);
 }

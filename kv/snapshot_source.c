@@ -1,6 +1,7 @@
 /* The source of snapshot transfers: readers of the engine, one chunk a call, on the background
  * thread. */
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "kv/node_internal.h"
@@ -56,6 +57,7 @@ static void read_chunk(struct kv_work *w)
 	}
 	buf_reset(&s->chunk);
 	s->err = engine_snapshot_next(s->reader, PAXOS_SNAPSHOT_CHUNK, &s->chunk);
+	FAILPOINT(snapshot_read);
 }
 
 /* ---- on the loop ---- */

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "net/net_stats.h"
@@ -246,7 +247,9 @@ static void flush(struct hub_item *i)
 	int n;
 
 	CHECK(!s->closing && s->out.len && !s->writing.len);
+	FAILPOINT(net_before_write);
 	n = uv_try_write(&s->uv.stream, &b, 1);
+	FAILPOINT(net_after_write);
 	if (n == UV_EAGAIN)
 		n = 0;
 	if (n >= 0) {

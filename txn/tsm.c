@@ -1,4 +1,5 @@
 /* The machine's life: entries, outputs, leadership, time. */
+#include "base/failpoint.h"
 #include "txn/tsm_internal.h"
 
 #define MS_NS 1000000ull
@@ -202,6 +203,50 @@ void tsm_begin_entry(struct tsm *t, uint64_t slot, uint64_t clock_ns)
 	t->index = 0;
 }
 
+static void failpoints_before(enum command_kind kind)
+{
+	FAILPOINT_IF(kind == CMD_REQUEST, apply_request_before);
+	FAILPOINT_IF(kind == CMD_CANCEL, apply_cancel_before);
+	FAILPOINT_IF(kind == CMD_CLOSE, apply_close_before);
+	FAILPOINT_IF(kind == CMD_FLOOR, apply_floor_before);
+	FAILPOINT_IF(kind == CMD_PREPARE, apply_prepare_before);
+	FAILPOINT_IF(kind == CMD_OUTCOME, apply_outcome_before);
+	FAILPOINT_IF(kind == CMD_FORGET, apply_forget_before);
+	FAILPOINT_IF(kind == CMD_DECIDE, apply_decide_before);
+	FAILPOINT_IF(kind == CMD_END, apply_end_before);
+	FAILPOINT_IF(kind == CMD_DROP, apply_drop_before);
+	(void)kind;
+}
+
+static void failpoints_after(enum command_kind kind)
+{
+	FAILPOINT_IF(kind == CMD_REQUEST, apply_request_after);
+	FAILPOINT_IF(kind == CMD_CANCEL, apply_cancel_after);
+	FAILPOINT_IF(kind == CMD_CLOSE, apply_close_after);
+	FAILPOINT_IF(kind == CMD_FLOOR, apply_floor_after);
+	FAILPOINT_IF(kind == CMD_PREPARE, apply_prepare_after);
+	FAILPOINT_IF(kind == CMD_OUTCOME, apply_outcome_after);
+	FAILPOINT_IF(kind == CMD_FORGET, apply_forget_after);
+	FAILPOINT_IF(kind == CMD_DECIDE, apply_decide_after);
+	FAILPOINT_IF(kind == CMD_END, apply_end_after);
+	FAILPOINT_IF(kind == CMD_DROP, apply_drop_after);
+	(void)kind;
+}
+
+static void failpoints_of(enum message_kind kind)
+{
+	FAILPOINT_IF(kind == MSG_PREPARE, send_txn_prepare);
+	FAILPOINT_IF(kind == MSG_VOTE, send_txn_vote);
+	FAILPOINT_IF(kind == MSG_DECISION, send_txn_decision);
+	FAILPOINT_IF(kind == MSG_ACK, send_txn_ack);
+	FAILPOINT_IF(kind == MSG_END, send_txn_end);
+	FAILPOINT_IF(kind == MSG_ASK, send_txn_ask);
+	FAILPOINT_IF(kind == MSG_PROBE, send_txn_probe);
+	FAILPOINT_IF(kind == MSG_PROBE_ON, send_txn_probe_on);
+	FAILPOINT_IF(kind == MSG_CANCEL, send_txn_cancel);
+	(void)kind;
+}
+
 static void dispatch(struct tsm *t, struct slice bytes, const struct command *c)
 {
 	switch (c->kind) {
@@ -251,7 +296,9 @@ int tsm_apply(struct tsm *t, struct slice bytes)
 	t->stats.commands++;
 	if (txn__command_decode(bytes, &c) != 0)
 		return 0;
+	failpoints_before(c.kind);
 	dispatch(t, bytes, &c);
+	failpoints_after(c.kind);
 	txn__examine(t);
 	return t->err;
 }
@@ -300,6 +347,7 @@ void txn__send(struct tsm *t, uint32_t group, const struct message *m)
 	o->out.group = group;
 	txn__enc_message(&o->bytes, &copy);
 	CHECK(buf_ok(&o->bytes));
+	failpoints_of(m->kind);
 }
 
 void txn__reply(struct tsm *t, struct txn_id id, struct slice reply)

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "wal/wal_internal.h"
 
@@ -148,6 +149,9 @@ uint64_t wal_append(struct wal *w, const struct wal_record *r)
 	struct wal_place at;
 	uint64_t number;
 
+	FAILPOINT_IF(r->type == WAL_PROMISE, log_promise);
+	FAILPOINT_IF(r->type == WAL_ENTRY, log_entry);
+	FAILPOINT_IF(r->type == WAL_MARK, log_mark);
 	wal__lock(w);
 	number = wal__place(w, &f, &at);
 	wal__unlock(w);

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/logger.h"
 #include "wal/wal_internal.h"
 
@@ -43,11 +44,13 @@ static int header_write(struct wal *w, struct wal_segment *s, struct msg *m)
 	slot = s->durable > 0 ? 1 - s->slot : 0;
 	wal__unlock(w);
 	wal__header_put(bytes, &h);
+	FAILPOINT_IF(s->durable > 0, log_header_before);
 	err = w->device->ops->pwrite_sync(s->file, bytes, WAL_HEADER_SLOT,
 					  (uint64_t)slot * WAL_HEADER_SLOT, m);
 	free(bytes);
 	if (err != 0)
 		return err;
+	FAILPOINT_IF(s->durable > 0, log_header_after);
 	wal__lock(w);
 	s->slot = slot;
 	s->durable = h.generation;
@@ -63,7 +66,9 @@ int wal__prepare(struct wal *w, struct wal_segment *s, struct msg *m)
 
 	wal__segment_name(name, s->number);
 	if (s->file == NULL) {
+		FAILPOINT(log_create_before);
 		err = w->device->ops->create(w->device, name, w->segment_size, &file, m);
+		FAILPOINT(log_create_after);
 		if (err != 0)
 			return msg_wrap(m, err, "create log segment %s", name);
 		wal__lock(w);

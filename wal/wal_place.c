@@ -2,6 +2,7 @@
  * log rolls: a SEAL ends the segment and names the next, whose first record is a START. */
 #include "base/bytes.h"
 #include "base/check.h"
+#include "base/failpoint.h"
 #include "base/mem.h"
 #include "wal/wal_internal.h"
 
@@ -116,6 +117,7 @@ static void roll(struct wal *w)
 {
 	struct wal_segment *next = wal__space_next(w);
 
+	FAILPOINT(log_roll);
 	if (w->active != NULL)
 		seal_add(w, next);
 	CHECK(!w->open);

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 
 #include "base/check.h"
+#include "base/failpoint.h"
 #include "base/logger.h"
 #include "base/mem.h"
 #include "wal/wal_internal.h"
@@ -86,6 +87,7 @@ static void rewrite(struct wal *w, struct wal_segment *s)
 	struct wal_frame f;
 	uint32_t at;
 
+	FAILPOINT(log_rewrite);
 	wal__scan_init(&scan, &image, 0);
 	while (wal__scan_next(&scan, &f, &at) == WAL_SCAN_RECORD) {
 		struct wal_place place = {

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/failpoint.h"
 #include "base/logger.h"
 #include "wal/wal_internal.h"
 
@@ -62,12 +63,15 @@ static void unit_write(struct wal *w, const struct wal_fill *f, const struct wal
 	records = unit_finish(f, u);
 	start = wal__now_ns();
 	atomic_store(&w->write_since_ns, start);
-	err = w->device->ops->pwrite_sync(u->segment->file, f->data + u->start, u->len, u->offset,
-					  &m);
+	err = FAILPOINT_ERROR(log_before_write, ERR_IO);
+	if (err == 0)
+		err = w->device->ops->pwrite_sync(u->segment->file, f->data + u->start, u->len,
+						  u->offset, &m);
 	if (err != 0)
 		logger_die("log segment %08" PRIu32 ".wal: write of %" PRIu32
 			   " bytes at %" PRIu32 " failed: %s: %s",
 			   u->segment->number, u->len, u->offset, err_text(err), m.text);
+	FAILPOINT(log_after_write);
 	end = wal__now_ns();
 	atomic_store(&w->write_since_ns, 0);
 	CHECK(u->number > atomic_load(&w->synced));
@@ -75,6 +79,7 @@ static void unit_write(struct wal *w, const struct wal_fill *f, const struct wal
 	atomic_store(&w->synced, u->number);
 	if (w->on_synced != NULL)
 		w->on_synced(w->ctx);
+	FAILPOINT(log_after_told);
 }
 
 /* Under lock, which is released while writing. */

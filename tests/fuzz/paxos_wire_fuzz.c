@@ -1,0 +1,51 @@
+/* Messages of consensus (paxos_message_decode) and its entries as the log keeps them
+ * (paxos_entry_decode). Byte 0: bit 0 picks one of the two. */
+#include "consensus/paxos.h"
+#include "tests/fuzz/fuzz.h"
+
+static int message(struct slice in, struct buf *out)
+{
+	struct paxos_message m;
+	int err = paxos_message_decode(in, &m);
+
+	if (err)
+		return err;
+	CHECK(m.from > 0 && m.from < NODES_MAX && m.to > 0 && m.to < NODES_MAX);
+	for (uint32_t i = 0; i < m.count; i++) {
+		CHECK(m.entries[i]->slot == m.first + i && m.entries[i]->ballot != 0);
+		CHECK(m.entries[i]->chosen < m.entries[i]->slot);
+	}
+	paxos_message_encode(&m, out);
+	paxos_message_release(&m);
+	return 0;
+}
+
+static int entry(struct slice in, struct buf *out)
+{
+	struct paxos_entry *e;
+	int err = paxos_entry_decode(7, 9, in, &e);
+
+	if (err)
+		return err;
+	CHECK(e->slot == 9 && e->ballot == 7 && e->len <= in.len);
+	paxos_entry_encode(e, out);
+	paxos_entry_unref(e);
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz_in in = fuzz_in_of(data, size);
+	int (*code)(struct slice, struct buf *) = fuzz_u8(&in) & 1 ? entry : message;
+	struct slice body = fuzz_rest(&in);
+	struct buf once = BUF_INIT, again = BUF_INIT;
+	int err = code(body, &once);
+
+	CHECK(err == 0 || err == ERR_PROTO);
+	if (err)
+		return 0;
+	CHECK(once.len <= body.len);
+	CHECK(code(buf_slice(&once), &again) == 0);
+	fuzz_same(&once, &again);
+	return 0;
+}

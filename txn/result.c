@@ -84,7 +84,7 @@ static int keep_bytes(struct txn_result *r, struct slice s, struct slice *kept)
 	}
 	buf_add_slice(&r->bytes, s);
 	CHECK(buf_ok(&r->bytes));
-	*kept = slice_of(r->bytes.data + at, s.len);
+	*kept = s.len ? slice_of(r->bytes.data + at, s.len) : slice_of(NULL, 0);
 	return 0;
 }
 

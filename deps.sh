@@ -11,7 +11,7 @@ packages=(
 	# run
 	fuse3
 	# test
-	libcunit1-dev shellcheck sqlite3 attr rsync iproute2 procps
+	libcunit1-dev shellcheck spin sqlite3 attr rsync iproute2 procps
 )
 
 die() {

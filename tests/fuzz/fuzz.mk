@@ -10,7 +10,7 @@ FUZZ_SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 # Set by the targets below when they call make for the clang build.
 FUZZ_ENGINE ?=
 
-FUZZ_COMMON := $(BUILD)/tests/fuzz/fuzz_input.o
+FUZZ_COMMON := $(patsubst %.c,$(BUILD)/%.o,tests/fuzz/fuzz_input.c tests/fuzz/fuzz_txn.c)
 ifeq ($(FUZZ_ENGINE),)
 FUZZ_COMMON += $(BUILD)/tests/fuzz/fuzz_main.o
 endif
@@ -19,7 +19,7 @@ $(FUZZ_BIN): $(BUILD)/%: $(BUILD)/%.o $(FUZZ_COMMON) $(BUILD)/libtest.a $(call l
 		$(BUILD)/libtools.a
 	$(call LINK,$(FUZZ_ENGINE) -lcunit)
 
-$(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/seeds_main.o $(BUILD)/tests/fuzz/fuzz_input.o \
+$(BUILD)/tests/fuzz/seeds: $(BUILD)/tests/fuzz/seeds_main.o $(patsubst %.c,$(BUILD)/%.o,tests/fuzz/fuzz_input.c tests/fuzz/fuzz_txn.c) \
 		$(BUILD)/libtest.a $(call libs_of,tools) $(BUILD)/libtools.a
 	$(call LINK,-lcunit)
 

@@ -1,15 +1,15 @@
-/* Named failpoints: the steps at which a node may be killed, stopped, delayed or made to fail, in a build
- * of their own (-DPAXFS_FAILPOINTS, tests/system/failpoints.mk). In the product they are nothing.
+/* Named failpoints: the steps at which a node may be killed, stopped, delayed or made to fail, in a
+ * build of their own (-DPAXFS_FAILPOINTS, tests/system/failpoints.mk). In the product they are nothing.
  *
  * Of a `paxfs node` in that build:
  *   PAXFS_FAILPOINT=NAME[:NTH][:ACTION]  armed from the start
- *   PAXFS_FAILPOINT_DIR=DIR              SIGUSR2 arms what DIR/PID says, in the same form (empty: nothing);
- *                                        DIR/PID.fired gets the name when it fires
+ *   PAXFS_FAILPOINT_DIR=DIR  SIGUSR2 arms what DIR/PID says, in the same form (empty: nothing);
+ *                            DIR/PID.fired gets the name when it fires
  * ACTION: kill (the default), stop, delay=MS (from the NTH hit on, each), error (where FAILPOINT_ERROR
  * stands; elsewhere nothing).
  *
- * The list below is the only one. A name that is not in it does not compile, in either build; one that is
- * not used in the code fails tests/system/failpoints.sh, which hits every one in each of its roles.
+ * The list below is the only one. A name that is not in it does not compile, in either build; one that
+ * is not used in the code fails tests/system/failpoints.sh, which hits each in each of its roles.
  */
 #ifndef PAXFS_BASE_FAILPOINT_H
 #define PAXFS_BASE_FAILPOINT_H
@@ -19,12 +19,12 @@
 
 /* X(name, roles, trigger, what is then on disk, or sent)
  *
- * roles: as what a node can hit it. L leads a group, F leads none, C coordinates transactions, P takes part in
- * them; N: a node outside of a running cluster's life, as the trigger says.
- * trigger: what makes it happen. load; elect: another leader is killed; hand_over: leaderships are given away;
- * freeze: another leader stops and goes on; bounce: another node restarts; floor: sessions grow old; boot: the
- * node itself starts, and has missed entries; behind: it starts, behind the others' logs; source: another one
- * does; init: a cluster is made. */
+ * roles: as what a node can hit it. L leads a group, F leads none, C coordinates transactions, P takes
+ * part in them; N: a node outside of a running cluster's life, as the trigger says.
+ * trigger: what makes it happen. load; elect: another leader is killed; hand_over: leaderships are given
+ * away; freeze: another leader stops and goes on; bounce: another node restarts; rewrite: a replica lags;
+ * floor: sessions grow old; boot: the node itself starts, and has missed entries; behind: it starts,
+ * behind the others' logs; source: another one does; init: a cluster is made. */
 #define FAILPOINTS(X)                                                                              \
 	/* the log */                                                                              \
 	X(log_promise, "LF", "hand_over", "a promise is in the log's memory, not on disk")         \

@@ -5,7 +5,8 @@
 
 int main(void)
 {
-#define FAILPOINT_PRINT(name, roles, trigger, text) printf("%s\t%s\t%s\t%s\n", #name, roles, trigger, text);
+#define FAILPOINT_PRINT(name, roles, trigger, text)                                                \
+	printf("%s\t%s\t%s\t%s\n", #name, roles, trigger, text);
 	FAILPOINTS(FAILPOINT_PRINT)
 #undef FAILPOINT_PRINT
 	return fflush(stdout) != 0;

@@ -87,6 +87,11 @@ struct fiber_sched *fiber_sched_self(void)
 	return fiber_self() != NULL ? running_sched : NULL;
 }
 
+void fiber_abandon(void)
+{
+	running_sched = NULL;
+}
+
 /* ---- switching ---- */
 
 static void before_switch(struct context *from, const struct context *to, bool from_ends)

@@ -38,6 +38,10 @@ void fiber_park(void);                            /* only from a fiber */
 void fiber_wake(struct fiber *f);                 /* same thread only */
 void fiber_yield(void);                           /* let the other ready fibers run once */
 
+/* The running fiber's stack is about to be left for good, by a jump to another one: its scheduler and
+ * all of its fibers are given up (a simulated process dies). No-op outside of fibers. */
+void fiber_abandon(void);
+
 /* Interruption: fiber_interrupt() marks the fiber and wakes it; whoever parks in a loop checks
  * fiber_interrupted() after each park, and gives up with ERR_INTERRUPTED where giving up is safe.
  * fiber_interrupt_clear() takes the mark off again. */

@@ -61,25 +61,35 @@ struct sim_clock { /* of a machine; world time at `ref_ns` is mono_ns there, the
 	int64_t wall_offset_ns;
 };
 
-struct sim_proc {
-	const char *name; /* "node 2", "client 7"; owned */
-	struct sim_clock *clock;
+struct sim_machine { /* zeroed, then sim_machine_init */
+	uint32_t id; /* 1 .. SIM_MACHINES_MAX - 1 */
+	struct sim_clock clock;
 	struct sim_disk *disk; /* NULL: none */
+	char address[32];      /* "10.0.0.ID": the port is the process's business */
+};
+
+#define SIM_MACHINES_MAX 32u
+
+struct sim_proc {
+	char name[24]; /* "node 2", "client 7" */
+	struct sim_machine *machine;
 	bool dead;
 	uint64_t paused_until_ns; /* world; its threads do not run before */
-	void (*on_exit)(struct sim_proc *p, const char *why); /* died by itself: main returned (why
-							        * NULL), or logger_die; may be NULL */
+	/* Died by itself: its main returned (why NULL), or logger_die(). May be NULL. */
+	void (*on_exit)(struct sim_proc *p, const char *why);
 	void *user;
 	TAILQ_ENTRY(sim_proc) link;
-	TAILQ_HEAD(, sim_thread) threads;
-	TAILQ_HEAD(, sim_socket) sockets; /* sim_stream.c's */
-	uint64_t id; /* 1, 2, ... never reused */
+	TAILQ_HEAD(sim_threads, sim_thread) threads;
+	TAILQ_HEAD(sim_streams, stream) streams;     /* sim_stream.c's */
+	TAILQ_HEAD(sim_listeners, net_listener) listeners;
 	uint64_t started_ns;
 };
 
-/* A process whose main thread runs @main(@arg). Freed by sim_proc_free once dead. */
-struct sim_proc *sim_proc_start(const char *name, struct sim_clock *clock, struct sim_disk *disk,
-				void (*main)(void *arg), void *arg);
+void sim_machine_init(struct sim_machine *m, uint32_t id, struct sim_disk *disk);
+
+/* A process whose main thread runs @main(@arg), from the next moment on. */
+struct sim_proc *sim_proc_start(const char *name, struct sim_machine *m, void (*main)(void *arg),
+				void *arg);
 void sim_proc_kill(struct sim_proc *p); /* now: SIGKILL. Not from one of its own threads */
 _Noreturn void sim_proc_die(const char *why); /* the running process ends itself */
 void sim_proc_pause(struct sim_proc *p, uint64_t ns); /* SIGSTOP, SIGCONT after so long */
@@ -96,8 +106,10 @@ void sim_clock_jump(struct sim_clock *c, int64_t mono_ns, int64_t wall_ns); /* m
 struct sim_thread *sim_thread_self(void); /* NULL on the scheduler's stack */
 bool sim_thread_is_main(void);
 void sim_sleep(uint64_t ns); /* of world time */
-void sim_park(void);	     /* until sim_unpark(); one that came before counts */
-void sim_unpark(struct sim_thread *t, uint64_t at_ns); /* not before that time of the world */
+/* Until sim_unpark() or that time of the world, whichever is first. An unpark that came before the
+ * park counts. */
+void sim_park_until(uint64_t at_ns);
+void sim_unpark(struct sim_thread *t, uint64_t at_ns); /* it runs at @at_ns or earlier */
 
 /* ---- faults, counted by kind ---- */
 

@@ -1,0 +1,33 @@
+/* One run: a cluster, a load and faults, all drawn from the seed ("swarm": each run has some kinds of
+ * faults and lacks others, at rates of its own). Two phases: safety, in which anything may fail that
+ * the fault atlas allows; liveness, in which a quorum is healed and all that is owed must happen in
+ * bounded time. */
+#ifndef PAXFS_TESTS_SIM_SIM_SWARM_H
+#define PAXFS_TESTS_SIM_SIM_SWARM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tests/sim/sim.h"
+
+enum sim_profile {
+	SIM_SWARM, /* faults of all kinds */
+	SIM_QUIET, /* none: for measuring */
+};
+
+struct sim_swarm_options {
+	enum sim_profile profile;
+	uint64_t safety_ns; /* 0: drawn */
+	bool no_clients;    /* QUIET: an idle cluster */
+};
+
+struct sim_result {
+	uint64_t simulated_ns, calls, ok, failed, unknown, judged;
+	uint64_t steps, entries, batches, elections, snapshots;
+	uint64_t hash;
+	uint64_t faults[SIM_FAULT_COUNT];
+};
+
+void sim_swarm_run(uint64_t seed, const struct sim_swarm_options *o, struct sim_result *out);
+
+#endif

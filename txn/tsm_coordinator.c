@@ -25,8 +25,6 @@ static void record_put(struct tsm *t, const struct coord *c)
 			if (c->parts[i].writes)
 				enc_u64(&t->enc, c->parts[i].group);
 	}
-	if (!buf_ok(&t->enc))
-		txn__fail(t, ERR_NOMEM);
 	txn__store_put(t, TXN_TABLE_TXN, txn__key_id(t, 'C', c->id), buf_slice(&t->enc));
 }
 
@@ -716,14 +714,16 @@ static void load_committed(struct tsm *t, struct dec *d, struct txn_id id, uint6
 	}
 }
 
-static void load_undecided(struct tsm *t, struct slice request, enum coord_state state,
-			   bool own_prepared, uint64_t stamp)
+static void load_undecided(struct tsm *t, struct txn_id id, struct slice request,
+			   enum coord_state state, bool own_prepared, uint64_t stamp)
 {
 	struct command cmd;
 	struct coord *c;
 	struct tx *tx;
 
-	if (txn__command_decode(request, &cmd) != 0 || cmd.kind != CMD_REQUEST) {
+	if (txn__command_decode(request, &cmd) != 0 || cmd.kind != CMD_REQUEST ||
+	    !txn_id_eq(cmd.id, id) || txn__tx_find(t, id) ||
+	    (state == COORD_LOCKED && !cmd.lock_only)) {
 		txn__fail(t, ERR_CORRUPT);
 		return;
 	}
@@ -761,7 +761,7 @@ void txn__coord_load(struct tsm *t, struct slice record, struct txn_id id)
 		load_committed(t, &d, id, stamp);
 	} else {
 		request = dec_bytes(&d, COMMAND_SIZE_MAX);
-		load_undecided(t, request, state, own_prepared, stamp);
+		load_undecided(t, id, request, state, own_prepared, stamp);
 	}
 	if (dec_end(&d) != 0)
 		txn__fail(t, ERR_CORRUPT);

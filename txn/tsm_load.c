@@ -150,7 +150,9 @@ static void load_waiting(struct tsm *t, struct slice key, struct slice value)
 	struct command c;
 	struct coord *co;
 
-	if (key.len != 12 || txn__command_decode(value, &c) != 0) {
+	/* Whoever waits, waits once, and has not been granted its locks before. */
+	if (key.len != 12 || txn__command_decode(value, &c) != 0 ||
+	    (c.kind != CMD_OWN && txn__tx_find(t, c.id))) {
 		txn__fail(t, ERR_CORRUPT);
 		return;
 	}
@@ -165,7 +167,7 @@ static void load_waiting(struct tsm *t, struct slice key, struct slice value)
 		break;
 	case CMD_OWN:
 		co = txn__coord_find(t, c.id);
-		if (co && co->own && co->state == COORD_PREPARING)
+		if (co && co->own && !co->own->waiting && !co->own->vote.len)
 			txn__requeue(t, co->own);
 		else
 			txn__fail(t, ERR_CORRUPT);

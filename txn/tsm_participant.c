@@ -97,8 +97,6 @@ static void record_prepared(struct tsm *t, const struct tx *tx)
 	enc_u64(&t->enc, RECORD_PREPARED);
 	enc_u64(&t->enc, tx->stamp);
 	enc_bytes(&t->enc, buf_slice(&tx->command));
-	if (!buf_ok(&t->enc))
-		txn__fail(t, ERR_NOMEM);
 	txn__store_put(t, TXN_TABLE_TXN, txn__key_id(t, 'P', tx->id), buf_slice(&t->enc));
 }
 
@@ -468,7 +466,8 @@ void txn__participant_load(struct tsm *t, struct slice record, struct txn_id id)
 	stamp = dec_u64(&d);
 	command = dec_bytes(&d, COMMAND_SIZE_MAX);
 	if (kind != RECORD_PREPARED || dec_end(&d) != 0 ||
-	    txn__command_decode(command, &c) != 0 || c.kind != CMD_PREPARE) {
+	    txn__command_decode(command, &c) != 0 || c.kind != CMD_PREPARE ||
+	    !txn_id_eq(c.id, id) || txn__tx_find(t, id)) {
 		txn__fail(t, ERR_CORRUPT);
 		return;
 	}

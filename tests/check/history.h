@@ -73,7 +73,7 @@ struct history_result {
 	const uint64_t *list; /* of MEMBERS, BALANCES; copied */
 	size_t list_count;
 	const struct history_mop *mops; /* of TXN: all its steps, with what was read; copied. NULL: */
-	size_t mop_count;		/* those of the invocation stay */
+	size_t mop_count;		/* those of the invocation stay (not if OK and one reads) */
 };
 
 struct history {
@@ -92,17 +92,23 @@ void history_release(struct history *h);
  * copied. Until it returns it counts as UNKNOWN. Returns its id, an index into h->ops. */
 size_t history_invoke(struct history *h, uint64_t now, const struct history_op *op);
 
-/* Notes that operation @id ended at @now. @res may be NULL when there is no result. */
+/* Notes that operation @id ended at @now, not before it began. @res may be NULL when there is no result. */
 void history_return(struct history *h, size_t id, uint64_t now, enum history_outcome outcome,
 		    const struct history_result *res);
 
 /* The rules of the bank: accounts 0..@accounts-1 hold @total together at any time. */
 void history_bank(struct history *h, uint64_t accounts, int64_t total, bool negative_ok);
 
+/* When @op had surely taken effect, if it did: HISTORY_NEVER unless it is OK. */
+static inline uint64_t history_done_ns(const struct history_op *op)
+{
+	return op->outcome == HISTORY_OK ? op->return_ns : HISTORY_NEVER;
+}
+
 /* ---- text ---- */
 
 /* Reads a file and adds its operations to @h; several files (one per process) make one history.
- * 0, or ERR_PROTO with "line N: what" in @m, or ERR_IO. */
+ * 0, or ERR_PROTO with "line N: what" in @m (@h has what stood before), or ERR_IO. */
 int history_read(struct history *h, FILE *f, struct msg *m);
 
 /* Writes all of @h. 0 or ERR_IO. */

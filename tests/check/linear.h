@@ -12,11 +12,11 @@
 
 struct linear_limits {
 	uint64_t steps_max;  /* operations tried, per key */
-	uint64_t cached_max; /* configurations remembered, per key; 16 bytes each, twice when full */
+	uint64_t cached_max; /* configurations remembered, per key; up to 64 bytes each */
 };
 
 #define LINEAR_LIMITS_DEFAULT                                                                       \
-	((struct linear_limits){.steps_max = 50u * 1000 * 1000, .cached_max = 4u * 1024 * 1024})
+	((struct linear_limits){.steps_max = 50u * 1000 * 1000, .cached_max = 2u * 1024 * 1024})
 
 /* Judges all keys; the first one that is wrong, in order of key, goes into @v with the shortest
  * prefix of its history that no order explains. VERDICT_GAVE_UP if some key ran out of limits and

@@ -1,0 +1,12 @@
+# libcheck.a: the judges of histories (README.md), linked by tests/unit/check_*_test.c; and histcheck.
+DEPS_check := base
+SRC_check := $(filter-out %_main.c,$(wildcard tests/check/*.c))
+OBJ_check := $(SRC_check:%.c=$(BUILD)/%.o)
+$(BUILD)/libcheck.a: $(OBJ_check)
+	@echo "  AR    $@"
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/tests/check/histcheck: $(BUILD)/tests/check/histcheck_main.o $(call libs_of,check)
+	$(call LINK,)
+
+helpers: $(BUILD)/tests/check/histcheck

@@ -1,0 +1,38 @@
+/* Random numbers for the tests of the checkers: the seed is all there is. */
+#ifndef PAXFS_TESTS_UNIT_CHECK_RANDOM_H
+#define PAXFS_TESTS_UNIT_CHECK_RANDOM_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct rng {
+	uint64_t state;
+};
+
+static inline uint64_t rng_next(struct rng *r) /* splitmix64 */
+{
+	uint64_t x = (r->state += 0x9e3779b97f4a7c15u);
+
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+	return x ^ (x >> 31);
+}
+
+static inline uint64_t rng_below(struct rng *r, uint64_t n)
+{
+	return n > 0 ? rng_next(r) % n : 0;
+}
+
+/* A fresh seed a run, printed; SEED=n in the environment repeats it. */
+static inline uint64_t rng_fresh_seed(void)
+{
+	const char *given = getenv("SEED");
+	uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
+
+	printf("seed %llu\n", (unsigned long long)seed);
+	return seed;
+}
+
+#endif

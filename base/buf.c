@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/logger.h"
 #include "base/mem.h"
 
 #define BUF_CAP_MIN 64u
@@ -162,4 +163,10 @@ int buf_set(struct buf *b, struct slice s)
 	buf_reset(b);
 	buf_add_slice(b, s);
 	return b->failed ? ERR_NOMEM : 0;
+}
+
+void buf_must(const struct buf *b)
+{
+	if (b->failed)
+		logger_die("out of memory: a buffer of more than %zu bytes", b->len);
 }

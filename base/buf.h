@@ -36,6 +36,8 @@ void buf_resize(struct buf *b, size_t len); /* cuts, or extends with zeros */
 void buf_consume(struct buf *b, size_t len); /* drops @len bytes from the front */
 void buf_move(struct buf *to, struct buf *from); /* releases @to, takes @from's memory */
 int buf_set(struct buf *b, struct slice s); /* reset + add; 0 or ERR_NOMEM */
+/* Ends the process, as mem_must_*() does, when it has failed: where there is no way to go on. */
+void buf_must(const struct buf *b);
 
 static inline struct slice buf_slice(const struct buf *b)
 {

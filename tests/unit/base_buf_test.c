@@ -202,6 +202,25 @@ static void integers_have_their_byte_order(void)
 
 #define TEST(fn) CHECK_TEST_WITH(setup, teardown, fn)
 
+static void needs_it(void *arg)
+{
+	buf_must(arg);
+}
+
+static void must_ends_the_process_of_a_failed_buffer(void)
+{
+	struct buf own = BUF_INIT;
+
+	buf_must(&own);
+	buf_add_u8(&own, 1);
+	buf_must(&own);
+	mem_fail_nth(1);
+	buf_add_zeros(&own, 1000);
+	mem_fail_nth(0);
+	CHECK_ABORTS(needs_it, &own);
+	buf_release(&own);
+}
+
 static const struct check_test tests[] = {
 	TEST(starts_without_memory),
 	TEST(appends_of_every_kind),
@@ -215,5 +234,6 @@ static const struct check_test tests[] = {
 	TEST(set_replaces_the_content),
 	TEST(slices_compare_by_bytes),
 	TEST(integers_have_their_byte_order),
+	CHECK_TEST(must_ends_the_process_of_a_failed_buffer),
 };
 CHECK_MAIN(tests)

@@ -140,7 +140,7 @@ struct slice txn__key_id(struct tsm *t, char kind, struct txn_id id)
 	key_begin(t, kind);
 	buf_add_be64(&t->store_key, id.client);
 	buf_add_be64(&t->store_key, id.sequence);
-	CHECK(buf_ok(&t->store_key));
+	buf_must(&t->store_key);
 	return buf_slice(&t->store_key);
 }
 
@@ -148,7 +148,7 @@ struct slice txn__key_u64(struct tsm *t, char kind, uint64_t v)
 {
 	key_begin(t, kind);
 	buf_add_be64(&t->store_key, v);
-	CHECK(buf_ok(&t->store_key));
+	buf_must(&t->store_key);
 	return buf_slice(&t->store_key);
 }
 
@@ -157,14 +157,17 @@ struct slice txn__key_place(struct tsm *t, uint64_t slot, uint32_t index)
 	buf_reset(&t->store_key);
 	buf_add_be64(&t->store_key, slot);
 	buf_add_be32(&t->store_key, index);
-	CHECK(buf_ok(&t->store_key));
+	buf_must(&t->store_key);
 	return buf_slice(&t->store_key);
 }
 
 void txn__store_put(struct tsm *t, enum txn_table table, struct slice key, struct slice value)
 {
 	CHECK(t->in_entry);
-	t->cfg.store->put(t->cfg.store, table, key, value);
+	if (!buf_ok(&t->enc)) /* where most values are made: never half of one */
+		txn__fail(t, ERR_NOMEM);
+	else
+		t->cfg.store->put(t->cfg.store, table, key, value);
 }
 
 void txn__store_del(struct tsm *t, enum txn_table table, struct slice key)
@@ -329,7 +332,7 @@ static struct out_item *out_new(struct tsm *t, enum tsm_output_kind kind)
 
 void txn__propose(struct tsm *t, struct buf *b)
 {
-	CHECK(buf_ok(b));
+	buf_must(b);
 	if (t->leading)
 		buf_move(&out_new(t, TSM_PROPOSE)->bytes, b);
 	buf_release(b);
@@ -346,7 +349,7 @@ void txn__send(struct tsm *t, uint32_t group, const struct message *m)
 	o = out_new(t, TSM_SEND);
 	o->out.group = group;
 	txn__enc_message(&o->bytes, &copy);
-	CHECK(buf_ok(&o->bytes));
+	buf_must(&o->bytes);
 	failpoints_of(m->kind);
 }
 
@@ -362,8 +365,8 @@ void txn__reply(struct tsm *t, struct txn_id id, struct slice reply)
 	o = out_new(t, TSM_REPLY);
 	o->out.client = id.client;
 	o->out.sequence = id.sequence;
-	if (buf_set(&o->bytes, reply) != 0)
-		CHECK(!"memory for a reply");
+	buf_add_slice(&o->bytes, reply);
+	buf_must(&o->bytes); /* somebody waits for it */
 }
 
 void txn__read_done(struct tsm *t, uint64_t token, struct slice reply)
@@ -374,7 +377,7 @@ void txn__read_done(struct tsm *t, uint64_t token, struct slice reply)
 	if (buf_set(&o->bytes, reply) != 0) {
 		buf_reset(&o->bytes);
 		txn__status_reply(&o->bytes, ERR_NOMEM);
-		CHECK(buf_ok(&o->bytes));
+		buf_must(&o->bytes);
 	}
 }
 

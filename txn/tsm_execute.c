@@ -185,7 +185,7 @@ static int cond_check(struct tsm *t, const struct txn_cond *c, uint32_t index)
 
 /* ---- reads ---- */
 
-bool txn__ref_key(const struct txn_read *r, struct slice value, struct buf *key)
+bool txn__ref_key(struct tsm *t, const struct txn_read *r, struct slice value, struct buf *key)
 {
 	uint64_t number = 0;
 
@@ -198,6 +198,8 @@ bool txn__ref_key(const struct txn_read *r, struct slice value, struct buf *key)
 	buf_add_be64(key, number);
 	buf_add_u8(key, r->ref_kind);
 	buf_add_slice(key, r->suffix);
+	if (!buf_ok(key))
+		txn__fail(t, ERR_NOMEM); /* not the same as a bad reference: others follow it */
 	return buf_ok(key) && key->len <= KEY_SIZE_MAX;
 }
 
@@ -215,7 +217,7 @@ static void read_ref(struct tsm *t, const struct txn_read *r, const struct reply
 
 	*v = (struct reply_value){.status = from->status};
 	if (from->status == 0) {
-		if (txn__ref_key(r, from->value, &key))
+		if (txn__ref_key(t, r, from->value, &key))
 			read_key(t, buf_slice(&key), v);
 		else
 			v->status = ERR_CORRUPT;
@@ -372,6 +374,10 @@ static struct overlay_node *working(struct tsm *t, struct slice key)
 	n->existed = n->exists = err == 0;
 	n->version = version;
 	buf_add_slice(&n->value, value);
+	if (!buf_ok(&n->value)) {
+		txn__fail(t, ERR_NOMEM); /* a shorter record would change what the rest does */
+		return NULL;
+	}
 	return n;
 }
 
@@ -570,13 +576,22 @@ static int do_mutations(struct tsm *t, uint64_t stamp)
 	return 0;
 }
 
+/* Part of a reply is none. */
+static int whole_reply(struct tsm *t, int status)
+{
+	if (buf_ok(&t->reply))
+		return status;
+	txn__fail(t, ERR_NOMEM);
+	return fail_whole(t, ERR_NOMEM);
+}
+
 int txn__evaluate(struct tsm *t, uint64_t stamp)
 {
 	int status = 0;
 
 	for (uint32_t i = 0; i < t->part.cond_count && !status; i++)
 		status = cond_check(t, &t->part.conds[i], t->part.cond_index[i]);
-	return status ? status : txn__evaluate_again(t, stamp);
+	return status ? whole_reply(t, status) : txn__evaluate_again(t, stamp);
 }
 
 int txn__evaluate_again(struct tsm *t, uint64_t stamp)
@@ -590,10 +605,7 @@ int txn__evaluate_again(struct tsm *t, uint64_t stamp)
 	status = do_reads(t);
 	if (!status)
 		status = do_mutations(t, stamp);
-	if (!status && !buf_ok(&t->reply)) {
-		txn__fail(t, ERR_NOMEM);
-		status = fail_whole(t, ERR_NOMEM);
-	}
+	status = whole_reply(t, status);
 	if (status)
 		txn__changes_drop(t);
 	return status;
@@ -615,7 +627,7 @@ int txn__evaluate_nothing(struct tsm *t, uint64_t stamp)
 	txn__changes_drop(t);
 	buf_reset(&t->reply);
 	txn__reply_head(&t->reply, &h);
-	return 0;
+	return whole_reply(t, 0);
 }
 
 void txn__carry_out(struct tsm *t, uint64_t stamp)

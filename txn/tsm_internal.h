@@ -411,7 +411,7 @@ void txn__carry_out(struct tsm *t, uint64_t stamp);
 /* The value under @key without its header; 0, ERR_NOT_FOUND. */
 int txn__get(struct tsm *t, struct slice key, uint64_t *version, struct slice *value);
 /* The key that a reference in @value names, appended to @key (emptied first); false: no number there. */
-bool txn__ref_key(const struct txn_read *r, struct slice value, struct buf *key);
+bool txn__ref_key(struct tsm *t, const struct txn_read *r, struct slice value, struct buf *key);
 uint32_t txn__scan_limit(const struct txn_read *r); /* items that it returns at most */
 struct slice txn__header_skip(struct slice stored, uint64_t *version); /* p NULL: damaged */
 

@@ -31,7 +31,7 @@ static void want_ref(struct tsm *t, const struct txn_read *r, struct slice value
 {
 	struct slice copy;
 
-	if (!txn__ref_key(r, value, key) ||
+	if (!txn__ref_key(t, r, value, key) ||
 	    !t->cfg.store->owns(t->cfg.store, buf_slice(key), (struct slice){0}))
 		return;
 	copy = txn__arena_dup(&t->wants.keys, buf_slice(key));

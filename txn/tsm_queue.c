@@ -63,7 +63,7 @@ static void queue_put(struct tsm *t, const struct tx *tx)
 		txn__enc_own(&t->enc, tx->id);
 		value = buf_slice(&t->enc);
 	}
-	CHECK(value.len > 0);
+	CHECK(value.len > 0 || !buf_ok(&t->enc));
 	txn__store_put(t, TXN_TABLE_QUEUE, txn__key_place(t, tx->slot, tx->index), value);
 }
 

@@ -60,7 +60,12 @@ static bool try_read(struct tsm *t, uint64_t token, struct tx **blocker)
 	}
 	(void)txn__evaluate(t, 0);
 	txn__changes_drop(t);
-	txn__read_done(t, token, buf_slice(&t->reply));
+	if (t->err == ERR_NOMEM) { /* the read's trouble, not the machine's: nothing was changed */
+		t->err = 0;
+		answer_status(t, token, ERR_NOMEM);
+	} else {
+		txn__read_done(t, token, buf_slice(&t->reply));
+	}
 	return true;
 }
 

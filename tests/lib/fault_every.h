@@ -13,6 +13,8 @@
  *     }
  *     fault_every("encodes", encodes, NULL);
  *
+ * What has no way to report a lack of memory ends the process: fault_every_forked() allows that.
+ *
  * Arming and disarming may be repeated; the count goes on. FAULT_NTH=n in the environment runs the n-th
  * alone. A failed check leaves the test; fault_teardown() then says which allocation it was.
  */
@@ -45,6 +47,10 @@ unsigned long fault_every(const char *name, fault_fn *fn, void *ctx);
 
 /* Only every @step-th one, for long scenarios. */
 unsigned long fault_every_nth(const char *name, fault_fn *fn, void *ctx, unsigned long step);
+
+/* Each run is a process of its own, which may also end itself: by abort(), with @why (NULL: "out of
+ * memory") in what it wrote to stderr. Checks in it do not end the scenario, as on a fiber. */
+unsigned long fault_every_forked(const char *name, fault_fn *fn, void *ctx, const char *why);
 
 void fault_teardown(void);
 

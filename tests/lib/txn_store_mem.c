@@ -49,10 +49,13 @@ static struct txn_mem *mem_of(struct txn_store *s)
 	return container_of(s, struct txn_mem, store);
 }
 
+/* The store itself has its memory, when a test lets a machine run out of it. */
 static void full_key(struct buf *b, enum txn_table t, struct slice key)
 {
+	mem_fail_pause(true);
 	buf_add_u8(b, (uint8_t)t);
 	buf_add_slice(b, key);
+	mem_fail_pause(false);
 }
 
 /* Sums of these do not depend on the order of writes. */
@@ -122,8 +125,10 @@ static void mem_put(struct txn_store *s, enum txn_table t, struct slice key, str
 	struct buf full = BUF_INIT;
 
 	full_key(&full, t, key);
+	mem_fail_pause(true);
 	remember(m, buf_slice(&full));
 	set_full(m, buf_slice(&full), value);
+	mem_fail_pause(false);
 	buf_release(&full);
 }
 
@@ -134,7 +139,9 @@ static void mem_del(struct txn_store *s, enum txn_table t, struct slice key)
 	struct rec *r;
 
 	full_key(&full, t, key);
+	mem_fail_pause(true);
 	remember(m, buf_slice(&full));
+	mem_fail_pause(false);
 	r = find(m, buf_slice(&full));
 	if (r)
 		rec_remove(m, r);

@@ -1,4 +1,8 @@
 # Tests that make the n-th allocation or file call fail (tests/lib/fault_every.h, tests/unit/nth_files.h).
+comma := ,
 
 # Between the fixture and the core: each step may be made to fail on its way in.
 $(BUILD)/tests/unit/consensus_nth_test: LDFLAGS += -Wl,--wrap=paxos_step
+
+$(BUILD)/tests/scenario/txn_story_nth_test: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=tsm_%,open apply end_entry \
+	message tick set_leading request_proposed read)

@@ -157,15 +157,15 @@ static void execute(struct txn_mem_executor *e, const struct txn_mini *m, struct
 		write_all(e, m);
 }
 
-static int exec(struct txn_executor *x, const struct txn_mini *m, struct txn_result *r)
+static int exec_all(struct txn_executor *x, const struct txn_mini *m, struct txn_result *r)
 {
 	struct txn_mem_executor *e = executor_of(x);
 	struct buf reply = BUF_INIT;
 	void (*before)(void) = e->before_commit;
 	int err = e->fail;
 
-	CHECK_OK(m->err);
-	mem_fail_nth(0); /* what is behind this has memory */
+	if (m->err) /* of building it */
+		return m->err;
 	e->execs++;
 	e->fail = 0;
 	if (err)
@@ -183,6 +183,17 @@ static int exec(struct txn_executor *x, const struct txn_mini *m, struct txn_res
 	return r->status;
 }
 
+/* What is behind this has memory. */
+static int exec(struct txn_executor *x, const struct txn_mini *m, struct txn_result *r)
+{
+	int err;
+
+	mem_fail_pause(true);
+	err = exec_all(x, m, r);
+	mem_fail_pause(false);
+	return err;
+}
+
 static int lock(struct txn_executor *x, const struct txn_mini *m, struct txn_lock *l)
 {
 	struct txn_mem_executor *e = executor_of(x);
@@ -194,7 +205,9 @@ static int lock(struct txn_executor *x, const struct txn_mini *m, struct txn_loc
 	e->locks++;
 	if (err)
 		return err;
+	mem_fail_pause(true);
 	CHECK_OK(txn_split(m, one_group, NULL, &part, &n));
+	mem_fail_pause(false);
 	buf_move(&e->lock_body, &part.body);
 	l->sequence = 1000 + e->locks;
 	l->home_len = 4;

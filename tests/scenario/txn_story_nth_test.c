@@ -197,7 +197,7 @@ static void all_kinds(struct txf_client *c, uint32_t a, uint32_t b)
 
 	txn_mini_reset(&m);
 	(void)txn_get_ref(&m, txn_get(&m, txf_slice(&ka)), 0, 'T', slice_str("n"));
-	(void)txn_scan(&m, txf_slice(&ka), (struct slice){0}, 10);
+	(void)txn_scan(&m, txf_slice(&ka), txf_slice(&kz), 10);
 	(void)txn_get(&m, txf_slice(&kb));
 	CHECK_OK(exec(c, &m, &r));
 	CHECK_U64_EQ(le64_get(r.reads[1].value.value.p), 70);

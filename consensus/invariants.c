@@ -38,8 +38,9 @@ static void audit_slot(const struct paxos *p, uint64_t slot)
 		CHECK(s->seq <= p->persisted);
 }
 
-/* No holes; all that is not applied is in memory; the sums are right. */
-static void audit_window(const struct paxos *p)
+/* No holes; all that is not applied is in memory; the sums are right. Unless @all, only the slots above
+ * `applied` are looked at: those below do not change, and are many. */
+static void audit_window(const struct paxos *p, bool all)
 {
 	const struct paxos_window *w = &p->window;
 	uint64_t bytes = 0, open = 0, backlog = 0;
@@ -48,7 +49,7 @@ static void audit_window(const struct paxos *p)
 	CHECK(w->first >= p->log_start);
 	CHECK(w->last + 1 >= w->first);
 	CHECK(w->last + 1 - w->first <= w->cap);
-	for (uint64_t slot = w->first; slot <= w->last; slot++) {
+	for (uint64_t slot = all ? w->first : p->applied + 1; slot <= w->last; slot++) {
 		const struct paxos_entry *e = w->slots[slot & (w->cap - 1)].entry;
 
 		audit_slot(p, slot);
@@ -56,7 +57,7 @@ static void audit_window(const struct paxos *p)
 		open += slot > p->commit ? paxos__entry_size(e) : 0;
 		backlog += slot > p->applied ? paxos__entry_size(e) : 0;
 	}
-	CHECK(bytes == w->bytes);
+	CHECK(all ? bytes == w->bytes : bytes <= w->bytes);
 	CHECK(open == w->open_bytes);
 	CHECK(backlog == w->backlog_bytes);
 }
@@ -146,7 +147,7 @@ void paxos_audit(const struct paxos *p, struct paxos_audit *prev)
 {
 	CHECK(p->started);
 	audit_order(p);
-	audit_window(p);
+	audit_window(p, prev == NULL || prev->steps % PAXOS_AUDIT_ALL == 0);
 	audit_state(p);
 	audit_update(p);
 	if (prev == NULL)
@@ -155,5 +156,6 @@ void paxos_audit(const struct paxos *p, struct paxos_audit *prev)
 	*prev = (struct paxos_audit){.commit = p->commit,
 				     .applied = p->applied,
 				     .log_start = p->log_start,
-				     .promised = p->promised};
+				     .promised = p->promised,
+				     .steps = prev->steps + 1};
 }

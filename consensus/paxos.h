@@ -254,7 +254,9 @@ void paxos_status(const struct paxos *p, uint64_t now_ns, struct paxos_status *o
 struct paxos_audit {
 	uint64_t commit, applied, log_start;
 	paxos_ballot promised;
+	uint64_t steps; /* so far; what is applied already is looked at in every PAXOS_AUDIT_ALL-th */
 };
+#define PAXOS_AUDIT_ALL 128u
 void paxos_audit(const struct paxos *p, struct paxos_audit *prev);
 
 #endif

@@ -6,11 +6,13 @@
 
 #define MILLION 1000000
 
+__extension__ typedef __int128 wide; /* ns times ppm */
+
 uint64_t sim_clock_mono(const struct sim_clock *c)
 {
 	uint64_t passed = sim_now() - c->ref_ns;
 
-	return c->mono_ns + passed + (uint64_t)((__int128)passed * c->rate_ppm / MILLION);
+	return c->mono_ns + passed + (uint64_t)((wide)passed * c->rate_ppm / MILLION);
 }
 
 uint64_t sim_clock_wall(const struct sim_clock *c)
@@ -25,7 +27,7 @@ uint64_t sim_clock_world(const struct sim_clock *c, uint64_t mono_ns)
 	if (mono_ns <= sim_clock_mono(c))
 		return sim_now();
 	left = mono_ns - c->mono_ns;
-	world = c->ref_ns + (uint64_t)((__int128)left * MILLION / (MILLION + c->rate_ppm));
+	world = c->ref_ns + (uint64_t)((wide)left * MILLION / (MILLION + c->rate_ppm));
 	return world + 1; /* rounded up: a timer must be due when its time has come */
 }
 

@@ -65,9 +65,11 @@ uint64_t sim_random(void)
 	return result;
 }
 
+__extension__ typedef unsigned __int128 wide;
+
 uint64_t sim_below(uint64_t n)
 {
-	return n ? (uint64_t)(((unsigned __int128)sim_random() * n) >> 64) : 0;
+	return n ? (uint64_t)(((wide)sim_random() * n) >> 64) : 0;
 }
 
 uint64_t sim_between(uint64_t min, uint64_t max)

@@ -11,7 +11,7 @@ void fs__meta_key(struct fs_key *k, const char *name)
 	struct buf b = BUF_INIT;
 
 	kv_meta_key(&b, name);
-	CHECK(buf_ok(&b));
+	buf_must(&b);
 	k->len = 0;
 	fs__key_bytes(k, buf_slice(&b));
 	buf_release(&b);

@@ -1,8 +1,11 @@
 #include "kv/apply.h"
 
+#include <inttypes.h>
+
 #include "base/check.h"
 #include "base/err.h"
 #include "base/failpoint.h"
+#include "base/logger.h"
 #include "base/mem.h"
 #include "kv/store_engine.h"
 
@@ -116,6 +119,8 @@ static int run_entry(struct kv_apply *a, const struct paxos_entry *e)
 		err = run_commands(a, e);
 	if (!err)
 		err = tsm_end_entry(a->tsm);
+	if (err == ERR_NOMEM) /* the others execute it: so must we, from the log, when we can */
+		logger_die("group %u: out of memory in slot %" PRIu64, a->group, e->slot);
 	if (err)
 		engine_abandon(a->engine);
 	FAILPOINT(engine_before_commit);
@@ -157,6 +162,9 @@ static int install_finish(struct kv_apply *a, uint64_t slot)
 	if (err)
 		return err; /* nothing was replaced: the fetch starts over */
 	a->failed = reopen(a);
+	if (a->failed == ERR_NOMEM) /* the snapshot is fine: a new start can read it */
+		logger_die("group %u: out of memory behind a snapshot of slot %" PRIu64, a->group,
+			   slot);
 	return a->failed;
 }
 

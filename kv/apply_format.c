@@ -1,6 +1,5 @@
 /* The initial state of a group: a function of the layout alone, so that all members begin equal. */
 #include "base/bytes.h"
-#include "base/check.h"
 #include "kv/apply.h"
 #include "kv/store_engine.h"
 
@@ -15,7 +14,8 @@ static void put_record(struct engine_group *g, const char *name, struct slice va
 	buf_add_be64(&stored, FIRST_VERSION);
 	buf_add_be64(&stored, FIRST_VERSION);
 	buf_add_slice(&stored, value);
-	CHECK(buf_ok(&key) && buf_ok(&stored));
+	buf_must(&key);
+	buf_must(&stored);
 	engine_put(g, TABLE_DATA, buf_slice(&key), buf_slice(&stored));
 	buf_release(&key);
 	buf_release(&stored);
@@ -35,12 +35,12 @@ void kv_apply_format(struct engine_group *g, const struct kv_layout *l, uint32_t
 
 	engine_begin(g);
 	store_ranges_encode(&b, l, group);
-	CHECK(buf_ok(&b));
+	buf_must(&b);
 	engine_put(g, TABLE_STATE, slice_str(STORE_KEY_RANGES), buf_slice(&b));
 	if (group == 0) {
 		buf_reset(&b);
 		kv_layout_encode(&b, l);
-		CHECK(buf_ok(&b));
+		buf_must(&b);
 		put_record(g, KV_KEY_MAP, buf_slice(&b));
 		put_number(g, KV_KEY_CLIENTS, 0);
 		put_number(g, KV_KEY_INODES, FIRST_INODE);

@@ -146,7 +146,7 @@ int kv__layout_adopt(struct kv_node *n, struct slice bytes)
 		return err;
 	buf_reset(&n->layout_bytes);
 	kv_layout_encode(&n->layout_bytes, &n->layout);
-	CHECK(buf_ok(&n->layout_bytes));
+	buf_must(&n->layout_bytes);
 	n->has_layout = true;
 	return 0;
 }

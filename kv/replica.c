@@ -52,7 +52,7 @@ static uint64_t append(struct kv_replica *r, const struct paxos_persist *p)
 	rec.slot = p->entry->slot;
 	buf_reset(&r->scratch);
 	paxos_entry_encode(p->entry, &r->scratch);
-	CHECK(buf_ok(&r->scratch));
+	buf_must(&r->scratch);
 	rec.payload = buf_slice(&r->scratch);
 	return r->io->log_append(r->io_ctx, &rec);
 }

@@ -37,7 +37,9 @@ static uint64_t log_append(void *ctx, const struct wal_record *rec)
 	struct krf_record *r = mem_must_alloc(sizeof(*r));
 
 	r->rec = *rec;
+	mem_fail_pause(true); /* the fixture has its memory, when a replica runs out of it */
 	buf_add_slice(&r->payload, rec->payload);
+	mem_fail_pause(false);
 	r->rec.payload = buf_slice(&r->payload);
 	r->batch = m->batch + 1;
 	STAILQ_INSERT_TAIL(&m->log, r, link);
@@ -96,7 +98,9 @@ static void send(void *ctx, const struct paxos_message *msg)
 	p->from = m->id;
 	p->to = msg->to;
 	p->at_ns = m->f->now_ns + KRF_HOP_NS;
+	mem_fail_pause(true);
 	paxos_message_encode(msg, &p->bytes);
+	mem_fail_pause(false);
 	STAILQ_INSERT_TAIL(&m->f->net, p, link);
 }
 
@@ -125,7 +129,9 @@ static void reply(void *ctx, struct kv_replica *r, const struct kv_caller *c, in
 	(void)r;
 	a->caller = *c;
 	a->err = err;
+	mem_fail_pause(true);
 	buf_add_slice(&a->body, body);
+	mem_fail_pause(false);
 	STAILQ_INSERT_TAIL(&m->answers, a, link);
 }
 

@@ -6,3 +6,6 @@ $(BUILD)/tests/unit/consensus_nth_test: LDFLAGS += -Wl,--wrap=paxos_step
 
 $(BUILD)/tests/scenario/txn_story_nth_test: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=tsm_%,open apply end_entry \
 	message tick set_leading request_proposed read)
+
+$(BUILD)/tests/unit/kv_replica_nth_test: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=kv_%,apply_open apply_run \
+	$(addprefix replica_,message tick peer done turn installed durable exec read admin synced restore start))

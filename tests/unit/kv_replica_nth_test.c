@@ -1,0 +1,303 @@
+/* A replica, its apply side and the engine in memory: every allocation fails once. What was asked is
+ * answered with ERR_NOMEM, or done, or lost and done when it is asked again; an entry that cannot be
+ * executed ends the process, with a line that says so. In the end all replicas are equal.
+ *
+ * Linked with --wrap for kv/replica.h and kv/apply.h: the fixture comes by here. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "tests/lib/check.h"
+#include "tests/lib/fault_every.h"
+#include "tests/lib/kv_replica_fixture.h"
+
+static struct fault *fault;
+static struct krf f;
+
+static void arm(void)
+{
+	if (fault)
+		fault_arm(fault);
+}
+
+static void disarm(void)
+{
+	if (fault)
+		fault_disarm(fault);
+}
+
+static void end_process(int err, const char *what)
+{
+	if (err != ERR_NOMEM)
+		return;
+	CHECK_TRUE(fault && fault->fired);
+	fprintf(stderr, "out of memory, says %s\n", what);
+	abort();
+}
+
+/* WRAP(name, parameters, arguments) of a call without a result. */
+#define WRAP(name, parameters, arguments)                                                          \
+	void __real_##name parameters;                                                             \
+	void __wrap_##name parameters;                                                             \
+	void __wrap_##name parameters                                                              \
+	{                                                                                          \
+		arm();                                                                             \
+		__real_##name arguments;                                                           \
+		disarm();                                                                          \
+	}
+
+WRAP(kv_replica_message,
+     (struct kv_replica * r, const struct paxos_message *m, const struct kv_time *t), (r, m, t))
+WRAP(kv_replica_tick, (struct kv_replica * r, const struct kv_time *t), (r, t))
+WRAP(kv_replica_peer, (struct kv_replica * r, uint32_t n, bool up, const struct kv_time *t),
+     (r, n, up, t))
+WRAP(kv_replica_done, (struct kv_replica * r, struct kv_job *job, const struct kv_time *t),
+     (r, job, t))
+WRAP(kv_replica_turn, (struct kv_replica * r, const struct kv_time *t), (r, t))
+WRAP(kv_replica_installed, (struct kv_replica * r, uint64_t slot, const struct kv_time *t),
+     (r, slot, t))
+WRAP(kv_replica_durable, (struct kv_replica * r, uint64_t slot, const struct kv_time *t),
+     (r, slot, t))
+WRAP(kv_replica_exec,
+     (struct kv_replica * r, const struct kv_caller *c, struct slice s, const struct kv_time *t),
+     (r, c, s, t))
+WRAP(kv_replica_read,
+     (struct kv_replica * r, const struct kv_caller *c, struct slice s, const struct kv_time *t),
+     (r, c, s, t))
+WRAP(kv_replica_admin,
+     (struct kv_replica * r, const struct kv_caller *c, struct slice s, const struct kv_time *t),
+     (r, c, s, t))
+WRAP(kv_apply_run, (struct kv_job * job, uint64_t now_ns), (job, now_ns))
+
+bool __real_kv_replica_synced(struct kv_replica *r, uint64_t batch, const struct kv_time *t);
+bool __wrap_kv_replica_synced(struct kv_replica *r, uint64_t batch, const struct kv_time *t);
+bool __wrap_kv_replica_synced(struct kv_replica *r, uint64_t batch, const struct kv_time *t)
+{
+	bool waited;
+
+	arm();
+	waited = __real_kv_replica_synced(r, batch, t);
+	disarm();
+	return waited;
+}
+
+/* A start that fails is told, and the process ends. */
+int __real_kv_replica_restore(struct kv_replica *r, const struct wal_record *rec);
+int __wrap_kv_replica_restore(struct kv_replica *r, const struct wal_record *rec);
+int __wrap_kv_replica_restore(struct kv_replica *r, const struct wal_record *rec)
+{
+	int err;
+
+	arm();
+	err = __real_kv_replica_restore(r, rec);
+	disarm();
+	end_process(err, "restore");
+	return err;
+}
+
+int __real_kv_replica_start(struct kv_replica *r, const struct kv_time *t);
+int __wrap_kv_replica_start(struct kv_replica *r, const struct kv_time *t);
+int __wrap_kv_replica_start(struct kv_replica *r, const struct kv_time *t)
+{
+	int err;
+
+	arm();
+	err = __real_kv_replica_start(r, t);
+	disarm();
+	end_process(err, "start");
+	return err;
+}
+
+int __real_kv_apply_open(const struct kv_apply_config *c, struct kv_apply **out, struct msg *m);
+int __wrap_kv_apply_open(const struct kv_apply_config *c, struct kv_apply **out, struct msg *m);
+int __wrap_kv_apply_open(const struct kv_apply_config *c, struct kv_apply **out, struct msg *m)
+{
+	int err;
+
+	arm();
+	err = __real_kv_apply_open(c, out, m);
+	disarm();
+	if (err == ERR_NOMEM) {
+		CHECK_TRUE(fault && fault->fired);
+		CHECK_CONTAINS(m->text, "out of memory");
+		err = __real_kv_apply_open(c, out, m);
+	}
+	return err;
+}
+
+/* ---- a client that does not give up ---- */
+
+static bool may_try_again(int err)
+{
+	return err == 1 || err == ERR_NOT_LEADER || err == ERR_BUSY ||
+	       (err == ERR_NOMEM && fault->fired);
+}
+
+static void put(const char *key, const char *value)
+{
+	uint64_t sequence = ++f.sequence;
+	int err = 1;
+
+	for (unsigned tries = 0; tries < 20 && may_try_again(err); tries++) {
+		uint64_t call = krf_put_as(&f, krf_elect(&f), sequence, key, value);
+
+		krf_pass(&f, 20 * NS_PER_MS);
+		err = krf_answer(&f, call, NULL);
+		if (err == 1)
+			krf_pass(&f, NS_PER_S);
+	}
+	CHECK_OK(err);
+}
+
+static void get(const char *key, const char *want)
+{
+	struct buf v = BUF_INIT;
+	int err = 1;
+
+	for (unsigned tries = 0; tries < 20 && may_try_again(err); tries++) {
+		uint64_t call = krf_get(&f, krf_elect(&f), key);
+
+		krf_pass(&f, 20 * NS_PER_MS);
+		err = krf_answer(&f, call, &v);
+	}
+	if (!want)
+		CHECK_ERR(err, ERR_NOT_FOUND);
+	else
+		CHECK_OK(err);
+	if (want)
+		CHECK_SLICE_EQ(buf_slice(&v), slice_str(want));
+	buf_release(&v);
+}
+
+static void close_client(uint64_t client)
+{
+	int err = 1;
+
+	for (unsigned tries = 0; tries < 20 && may_try_again(err); tries++) {
+		uint64_t call = krf_close_client(&f, krf_elect(&f), client);
+
+		krf_pass(&f, 20 * NS_PER_MS);
+		err = krf_answer(&f, call, NULL);
+	}
+	CHECK_OK(err);
+}
+
+/* ---- stories ---- */
+
+static void alone(struct fault *the_fault)
+{
+	fault = the_fault;
+	krf_open(&f, 1);
+	put("a", "1");
+	put("b", "a longer value, so that the buffers have to grow for it at some time");
+	get("a", "1");
+	get("c", NULL);
+	close_client(99);
+	krf_stop(&f, 1);
+	krf_start(&f, 1);
+	get("b", "a longer value, so that the buffers have to grow for it at some time");
+	put("a", "2");
+	get("a", "2");
+	fault = NULL;
+	CHECK_TRUE(krf_equal(&f));
+	krf_close(&f);
+}
+
+static void three(struct fault *the_fault)
+{
+	uint32_t leader;
+
+	fault = the_fault;
+	krf_open(&f, 3);
+	put("a", "1");
+	leader = krf_elect(&f);
+	krf_stop(&f, leader);
+	put("b", "2");
+	get("a", "1");
+	krf_start(&f, leader);
+	put("c", "3");
+	get("b", "2");
+	fault = NULL;
+	krf_pass(&f, 2 * NS_PER_S);
+	CHECK_TRUE(krf_equal(&f));
+	krf_close(&f);
+}
+
+static void make_durable(uint32_t id)
+{
+	struct krf_member *m = &f.members[id];
+	struct kv_time t = {f.now_ns, f.now_ns};
+
+	CHECK_OK(engine_flush(m->engine));
+	kv_replica_durable(m->replica, engine_durable(kv_apply_engine(m->apply)), &t);
+}
+
+/* One falls behind the others' logs and installs a snapshot. */
+static void snapshot(struct fault *the_fault)
+{
+	static char value[1500];
+	uint32_t id, away;
+
+	memset(value, 'x', sizeof(value) - 1);
+	fault = NULL;
+	krf_open(&f, 3);
+	for (uint32_t i = 1; i <= 3; i++)
+		krf_stop(&f, i);
+	f.retain_bytes = 4096;
+	for (uint32_t i = 1; i <= 3; i++)
+		krf_start(&f, i);
+	fault = the_fault;
+	id = krf_elect(&f);
+	away = id % 3 + 1;
+	f.members[away].cut = true;
+	for (unsigned i = 0; i < 12; i++) {
+		char key[8];
+
+		snprintf(key, sizeof(key), "k%u", i % 3);
+		put(key, value);
+	}
+	for (uint32_t i = 1; i <= 3; i++)
+		make_durable(i);
+	krf_pass(&f, 100 * NS_PER_MS);
+	f.members[away].cut = false;
+	for (unsigned again = 0; again < 3 && !krf_equal(&f); again++) {
+		for (unsigned i = 0; i < 100 && !f.members[away].snapshot_from; i++)
+			krf_pass(&f, 50 * NS_PER_MS);
+		if (f.members[away].snapshot_from)
+			krf_fetch(&f, away);
+	}
+	put("k", "last");
+	fault = NULL;
+	CHECK_TRUE(krf_equal(&f));
+	krf_close(&f);
+}
+
+static void teardown(void)
+{
+	fault = NULL;
+	fault_teardown();
+}
+
+static void a_single_replica(void)
+{
+	fault_every_forked("replica: alone, restart", alone, NULL, NULL);
+}
+
+static void three_replicas(void)
+{
+	fault_every_forked("three replicas: fail over", three, NULL, NULL);
+}
+
+static void a_snapshot(void)
+{
+	fault_every_forked("three replicas: snapshot", snapshot, NULL, NULL);
+}
+
+static const struct check_test tests[] = {
+	CHECK_TEST_WITH(NULL, teardown, a_single_replica),
+	CHECK_TEST_WITH(NULL, teardown, three_replicas),
+	CHECK_TEST_WITH(NULL, teardown, a_snapshot),
+};
+CHECK_MAIN(tests)

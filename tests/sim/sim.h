@@ -46,6 +46,8 @@ void sim_at(uint64_t at_ns, void (*fn)(void *ctx), void *ctx);
 
 /* One line of what happens. Goes into the world's hash, and to stderr when sim_trace_on is set. */
 void sim_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same for what is too much otherwise: only when sim_trace_on is set, and not in the hash. */
+void sim_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void sim_hash(const void *p, size_t n); /* into the hash only */
 uint64_t sim_trace_hash(void);
 extern bool sim_trace_on;

@@ -101,6 +101,8 @@ static size_t begin(struct worker *w, const struct history_op *op)
 	o.client = w->id;
 	w->c->call_since[w->index] = sim_now();
 	sim_load_stats.calls++;
+	sim_note("call %zu: kind %d key %llu", sim_history.count, (int)o.kind,
+		 (unsigned long long)o.key);
 	return history_invoke(&sim_history, sim_now(), &o);
 }
 
@@ -109,6 +111,7 @@ static void end(struct worker *w, size_t id, int err, bool wrote, const struct h
 	enum history_outcome o = outcome_of(err, wrote);
 	uint64_t v[3] = {id, (uint64_t)o, r ? r->value : 0};
 
+	sim_note("call %zu: %s", id, err_text(err));
 	w->c->call_since[w->index] = 0;
 	sim_load_stats.ok += o == HISTORY_OK;
 	sim_load_stats.failed += o == HISTORY_FAILED;

@@ -156,11 +156,14 @@ static void begin_close(struct stream *s)
 	sim__loop_post(s->hub->loop, &g->item, sim_now());
 }
 
+static void send_end(struct pipe *p, unsigned to, int err, uint64_t after_ns);
+
 static void stream_break(struct stream *s, int err)
 {
 	if (s->closing)
 		return;
 	begin_close(s);
+	send_end(s->pipe, 1 - s->side, ERR_CLOSED, 0);
 	s->ops->on_down(s->ctx, err);
 }
 
@@ -249,6 +252,11 @@ static void chunk_send(struct chunk *c, uint64_t at_ns, bool in_order)
 	sim__loop_post(p->loop[c->to], &c->item, at_ns);
 }
 
+static void note_pipe(const struct pipe *p, const char *what)
+{
+	sim_note("connection %u-%u: %s", p->machine[0], p->machine[1], what);
+}
+
 static struct chunk *chunk_new(struct pipe *p, unsigned to)
 {
 	struct chunk *c = mem_must_alloc(sizeof(*c));
@@ -274,6 +282,7 @@ static void send_end(struct pipe *p, unsigned to, int err, uint64_t after_ns)
 /* Both ends hear of it, each in its own time, cut or not. */
 static void pipe_break(struct pipe *p, int err)
 {
+	note_pipe(p, "breaks");
 	for (unsigned to = 0; to < 2; to++) {
 		struct chunk *c;
 
@@ -604,6 +613,7 @@ static void knock(void *ctx)
 
 	if (p->broken || !p->end[0])
 		return;
+	note_pipe(p, s ? "knocks" : "knocks, nobody there");
 	if (links[p->machine[0]][p->machine[1]].cut || links[p->machine[1]][p->machine[0]].cut)
 		return; /* the peer's own limit ends the attempt */
 	back = sim_now() + travel_ns(p->machine[1], p->machine[0]);

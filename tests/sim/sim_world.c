@@ -214,17 +214,35 @@ uint64_t sim_trace_hash(void)
 	return world.hash;
 }
 
+static void put_line(char *line, const char *fmt, va_list ap)
+{
+	const struct sim_proc *p = sim_self();
+	int n = snprintf(line, TRACE_LINE, "%12.6f %-10s ", (double)world.now / NS_PER_S,
+			 p ? p->name : "-");
+
+	vsnprintf(line + n, TRACE_LINE - (size_t)n, fmt, ap);
+}
+
+void sim_note(const char *fmt, ...)
+{
+	char line[TRACE_LINE];
+	va_list ap;
+
+	if (!sim_trace_on)
+		return;
+	va_start(ap, fmt);
+	put_line(line, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "%s\n", line);
+}
+
 void sim_trace(const char *fmt, ...)
 {
 	char *line = world.lines[world.line_count++ % TRACE_KEPT];
-	const struct sim_proc *p = sim_self();
 	va_list ap;
-	int n;
 
-	n = snprintf(line, TRACE_LINE, "%12.6f %-10s ", (double)world.now / NS_PER_S,
-		     p ? p->name : "-");
 	va_start(ap, fmt);
-	vsnprintf(line + n, TRACE_LINE - (size_t)n, fmt, ap);
+	put_line(line, fmt, ap);
 	va_end(ap);
 	sim_hash(line, strlen(line));
 	if (sim_trace_on)

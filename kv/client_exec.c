@@ -151,9 +151,28 @@ int kv__write_once(struct kv_write *w, struct txn_result *r)
 
 /* ---- whole transactions ---- */
 
+/* A transaction that only reads, when reading is not possible for all the writing of others: as a
+ * request it takes locks, in its turn. */
+static int read_as_request(struct kv_write *w, struct txn_result *r)
+{
+	int err;
+
+	w->home = w->m->read_count ? w->m->reads[0].key : w->m->conds[0].key;
+	txn_parts_release(w->parts, w->part_count);
+	err = kv__split(w->c, w->m, w->home, w->parts, &w->part_count);
+	if (err) {
+		w->part_count = 0;
+		return err;
+	}
+	w->c->stats.execs++;
+	w->c->stats.cross_group++;
+	return kv__write_once(w, r);
+}
+
 /* One try by the layout of this moment. */
 static int try_once(struct kv_write *w, struct txn_result *r)
 {
+	bool starved = false;
 	int err;
 
 	w->home = w->m->mut_count ? w->m->muts[0].key : (struct slice){0};
@@ -161,7 +180,10 @@ static int try_once(struct kv_write *w, struct txn_result *r)
 	if (err)
 		return err;
 	if (w->m->mut_count == 0) {
-		err = kv__read(w->c, w->m, w->parts, w->part_count, w->deadline_ns, r);
+		err = kv__read(w->c, w->m, w->parts, w->part_count, w->deadline_ns,
+			       w->client ? &starved : NULL, r);
+		if (!err && starved)
+			err = read_as_request(w, r);
 	} else {
 		w->c->stats.execs++;
 		w->c->stats.cross_group += w->part_count > 1;

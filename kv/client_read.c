@@ -1,9 +1,12 @@
 /* Read-only mini-transactions: they log nothing. One group: one request. Several: rounds until two in
  * a row saw the same; the second starts after all of the first have returned, so that there is a
- * moment at which all of it held (kv/README.md). */
+ * moment at which all of it held (kv/README.md). Others' writes can keep that from happening for ever:
+ * after READ_ROUNDS_MAX rounds the caller takes another way. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "kv/client_internal.h"
+
+#define READ_ROUNDS_MAX 8u
 
 struct read_round {
 	struct kv_client *c;
@@ -65,15 +68,16 @@ static int merge_round(const struct txn_mini *m, const struct read_round *rr, ui
 }
 
 int kv__read(struct kv_client *c, const struct txn_mini *m, struct txn_part *parts, uint32_t n,
-	     uint64_t deadline_ns, struct txn_result *r)
+	     uint64_t deadline_ns, bool *starved, struct txn_result *r)
 {
 	struct read_round *last = NULL, *now;
 	uint64_t backoff = BACKOFF_NS_MIN;
 	bool agreed = false;
+	uint32_t rounds = 0;
 	int err = 0;
 
 	c->stats.reads++;
-	while (!err && !agreed) {
+	while (!err && !agreed && !(starved && *starved)) {
 		now = round_new(c, parts, deadline_ns);
 		err = kv__fan_out(c, n, read_part, now);
 		if (!err)
@@ -81,10 +85,18 @@ int kv__read(struct kv_client *c, const struct txn_mini *m, struct txn_part *par
 		agreed = n == 1 || (last && !err && rounds_agree(last, now, n));
 		if (!err && r->status != 0 && r->status != ERR_CONDITION)
 			agreed = true; /* no part of an answer: the caller tries again, or not */
-		if (!err && last && !agreed)
-			err = kv__pause(c, &backoff, deadline_ns);
 		round_free(last);
 		last = now;
+		if (err || agreed || ++rounds < 2)
+			continue;
+		if (starved && rounds >= READ_ROUNDS_MAX) {
+			*starved = true;
+		} else if (rounds % 2 == 0) {
+			/* Nothing agrees with what was read before a pause, while others write. */
+			round_free(last);
+			last = NULL;
+			err = kv__pause(c, &backoff, deadline_ns);
+		}
 	}
 	round_free(last);
 	return err;

@@ -289,6 +289,37 @@ static void reads_of_several_groups_repeat_until_they_agree(void)
 	kcf_run(&k, double_read_story);
 }
 
+static void someone_always_writes(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
+{
+	uint8_t key[64];
+
+	(void)fate;
+	if (c->type == KV_READ && c->group == 2)
+		kcf_put(f, kcf_key(f, 2, "b", key), slice_str("v"), 100 + ++f->counter);
+}
+
+static void starved_read_story(struct kcf *f)
+{
+	uint64_t versions[2] = {0};
+	uint8_t key[64];
+
+	kcf_put(f, kcf_key(f, 1, "a", key), slice_str("v"), 7);
+	kcf_put(f, kcf_key(f, 2, "b", key), slice_str("v"), 100);
+	kcf_client(f, true);
+	CHECK_OK(kcf_write(f, 1, 0)); /* opens the session */
+	kcf_forget(f);
+	f->script = someone_always_writes;
+	CHECK_OK(kcf_read(f, 1, 2, versions));
+	CHECK_TRUE(kcf_count(f, KV_READ) <= 32);
+	CHECK_U64_EQ(kcf_count(f, KV_EXEC), 1);
+	CHECK_U64_EQ(kcf_nth(f, KV_EXEC, 1)->part_count, 2);
+}
+
+static void a_read_that_never_agrees_becomes_a_request(void)
+{
+	kcf_run(&k, starved_read_story);
+}
+
 static void quiet_double_read_story(struct kcf *f)
 {
 	uint64_t versions[2] = {0}, last_of_first = 0;
@@ -394,6 +425,7 @@ static const struct check_test tests[] = {
 	T(a_move_under_way_is_waited_for),
 	T(a_read_logs_nothing),
 	T(reads_of_several_groups_repeat_until_they_agree),
+	T(a_read_that_never_agrees_becomes_a_request),
 	T(the_second_round_starts_after_the_first),
 	T(a_read_that_could_not_wait_is_tried_again),
 	T(an_interrupt_reaches_all_parts_of_a_read),

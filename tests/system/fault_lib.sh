@@ -6,8 +6,10 @@
 # Parties of the proxy: nodes 1 to 3, loads 21, 22, ...; 0 is everybody else (the mount, commands).
 
 FAULTIO=$PROG/faultio.so
+export CLEANUP=fault_cleanup
 NODES=${NODES:-3}
-PIDS=$T/pids # everything that these tests started
+CHECK=${PROG%/system}/check
+BUILD_LOGS=${PROG%/tests/system}/test-logs/histories
 
 # Kept across the subshells of tests: files, no variables.
 remember() { echo "$2" >"$T/pid.$1"; }
@@ -40,7 +42,7 @@ node_start() { # node_start ID [PREFIX...]: the prefix may be env NAME=VALUE
 	"$@" env LD_PRELOAD="${NODE_PRELOAD:+$NODE_PRELOAD:}$FAULTIO" FAULTIO_CONTROL="$T/n$id.rules" \
 		FAULTIO_BIND="127.0.1.$id" "$PAXFS" node --id "$id" --listen "unix:$T/n$id.sock" \
 		--advertise "$(advertised "$id")" --data "$T/data/n$id" --log "$T/data/n$id.log" \
-		</dev/null >>"$T/data/n$id.out" 2>&1 &
+		</dev/null >>"$T/data/n$id.out" 2>&1 6>&- &
 	remember "n$id" $!
 }
 node_alive() { kill -0 "$(pid_of "n$1")" 2>/dev/null; }
@@ -89,7 +91,7 @@ load_start() { # load_start NUMBER SEED WORKLOAD...
 	shift 2
 	mkdir -p "$T/history"
 	LD_PRELOAD=$FAULTIO FAULTIO_BIND="127.0.1.$((20 + n))" "$PROG/histload" "$EP" "$T/history" \
-		"$n" "$seed" "$@" </dev/null >"$T/load.$n.out" 2>&1 &
+		"$n" "$seed" "$@" </dev/null >"$T/load.$n.out" 2>&1 6>&- &
 	remember "load$n" $!
 }
 load_stop() { # load_stop NUMBER
@@ -102,15 +104,28 @@ load_stop() { # load_stop NUMBER
 		die "load $1 did not end well"
 	}
 }
+# judge: nothing that the loads saw is wrong; says how much was judged. The files go.
+judge() {
+	"$CHECK/histcheck" "$T"/history/*.hist >"$T/verdict" || {
+		cat "$T/verdict"
+		mkdir -p "$BUILD_LOGS"
+		cp "$T"/history/*.hist "$BUILD_LOGS"
+		die "the history is wrong; it is kept in $BUILD_LOGS"
+	}
+	note "$* $(tail -n 1 "$T/verdict"); $(for f in "$T"/load.*.out; do tail -n 1 "$f"; done | tr '\n' ' ')"
+	rm -f "$T"/history/*.hist "$T"/load.*.out
+}
 # The number of operations that a load has finished, by its own account.
 load_count() { tail -n 1 "$T/load.$1.out" | awk '{print $2}'; }
 
 same_and_clean() {
+	"$PROG/rawwipe" "$EP"
 	"$PROG/replicasame" "$EP" 60
 	"$PAXFS" fsck --endpoints "$EP"
 }
 
 fault_cleanup() {
+	set +e
 	local f
 	unmount_quietly "$MNT"
 	for f in "$T"/pid.*; do

@@ -9,10 +9,10 @@
 /* ---- what can have been seen ---- */
 
 struct seen {
-	uint64_t *values; /* that some operation found, sorted */
+	uint64_t *values; /* that some operation named: read, or compared with; sorted */
 	size_t count;
-	uint64_t other_ns; /* the last time that some operation found a value other than its own; any
-			    * value may matter to it. 0: never */
+	uint64_t other_ns; /* the last time that an operation found another value than the one it
+			    * named: any other may have made it so. 0: never */
 };
 
 static int u64_cmp(const void *a, const void *b)
@@ -22,27 +22,52 @@ static int u64_cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static bool seen_has(const struct seen *s, uint64_t value)
+/* The name of @value: a small number, or LINEAR_NONE. */
+static uint32_t name_of(const struct seen *s, uint64_t value)
 {
-	return s->count > 0 &&
-	       bsearch(&value, s->values, s->count, sizeof(value), u64_cmp) != NULL;
+	const uint64_t *at = NULL;
+
+	if (s->count > 0)
+		at = bsearch(&value, s->values, s->count, sizeof(value), u64_cmp);
+	return at != NULL ? (uint32_t)(at - s->values) : LINEAR_NONE;
+}
+
+static void sort_names(struct seen *s)
+{
+	size_t n = 0;
+
+	qsort(s->values, s->count, sizeof(*s->values), u64_cmp);
+	for (size_t i = 0; i < s->count; i++)
+		if (n == 0 || s->values[n - 1] != s->values[i])
+			s->values[n++] = s->values[i];
+	s->count = n;
 }
 
 static void seen_note(struct seen *s, const struct linear_op *o)
 {
 	const struct history_op *op = o->op;
 	bool ok = op->outcome == HISTORY_OK;
+	bool found_other;
 
 	if (!linear_observes(op))
 		return;
 	if (op->kind == HISTORY_READ)
 		s->values[s->count++] = op->result;
-	else if (op->kind == HISTORY_CAS && !(ok && op->result == 0))
-		s->values[s->count++] = op->arg;
-	else if (op->kind == HISTORY_DELETE && op->result == 0)
-		s->values[s->count++] = HISTORY_ABSENT;
-	else if (o->done_ns > s->other_ns)
+	else
+		s->values[s->count++] = op->kind == HISTORY_CAS ? op->arg : HISTORY_ABSENT;
+	found_other = ok && ((op->kind == HISTORY_CAS && op->result == 0) ||
+			     (op->kind == HISTORY_DELETE && op->result == 1));
+	if (found_other && o->done_ns > s->other_ns)
 		s->other_ns = o->done_ns;
+}
+
+/* Whether it changes the value. */
+static bool may_leave(const struct history_op *op)
+{
+	bool ok = op->outcome == HISTORY_OK;
+
+	return op->kind == HISTORY_WRITE || (op->kind == HISTORY_CAS && !(ok && op->result == 0)) ||
+	       (op->kind == HISTORY_DELETE && !(ok && op->result == 0));
 }
 
 static uint64_t value_left(const struct history_op *op)
@@ -57,30 +82,49 @@ static uint64_t value_left(const struct history_op *op)
 	}
 }
 
-/* Nobody can tell whether @o left its value. */
-static bool is_unseen(const struct seen *s, const struct linear_op *o)
+/* The value that a definite @op must find, if there is one. */
+static bool must_find(const struct history_op *op, uint64_t *value)
 {
-	return s->other_ns < o->invoke_ns && !seen_has(s, value_left(o->op));
+	if (op->outcome != HISTORY_OK)
+		return false;
+	*value = op->kind == HISTORY_READ  ? op->result
+		 : op->kind == HISTORY_CAS ? op->arg
+					   : HISTORY_ABSENT;
+	return op->kind == HISTORY_READ || (op->kind == HISTORY_CAS && op->result == 1) ||
+	       (op->kind == HISTORY_DELETE && op->result == 0);
 }
 
-/* Marks unseen ones, and drops those of them that need not have happened. */
-static void mark_unseen(struct linear_key *k)
+static void mark(const struct seen *seen, struct linear_op *o)
+{
+	uint64_t value;
+
+	o->finds = !o->maybe && must_find(o->op, &value) ? name_of(seen, value) : LINEAR_NONE;
+	o->leaves = may_leave(o->op) ? name_of(seen, value_left(o->op)) : LINEAR_NONE;
+	o->unnamed = may_leave(o->op) && o->leaves == LINEAR_NONE;
+	o->unseen = o->unnamed && seen->other_ns < o->invoke_ns;
+}
+
+/* Gives names to values, marks who leaves one that nobody can tell, and drops those that need not have
+ * happened and of which nobody could tell. */
+static void mark_all(struct linear_key *k)
 {
 	struct seen seen = {.values = mem_must_alloc(((size_t)k->count + 1) * sizeof(uint64_t))};
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < k->count; i++)
 		seen_note(&seen, &k->ops[i]);
-	qsort(seen.values, seen.count, sizeof(*seen.values), u64_cmp);
+	sort_names(&seen);
+	k->names = (uint32_t)seen.count;
+	k->absent_name = name_of(&seen, HISTORY_ABSENT);
 	for (uint32_t i = 0; i < k->count; i++) {
 		struct linear_op o = k->ops[i];
-		bool unseen = is_unseen(&seen, &o);
 
-		if (o.maybe && unseen)
+		mark(&seen, &o);
+		if (o.unnamed)
+			k->unnamed_value = value_left(o.op);
+		if (o.maybe && o.unseen)
 			continue;
-		o.unseen = unseen && !linear_observes(o.op);
-		if (o.unseen)
-			k->unseen_value = value_left(o.op);
+		o.unseen &= !linear_observes(o.op);
 		k->ops[n++] = o;
 	}
 	k->count = n;
@@ -89,14 +133,22 @@ static void mark_unseen(struct linear_key *k)
 
 /* ---- equal maybes ---- */
 
+/* What they leave, and what they need for it. All unnamed values are one. */
 static int maybe_cmp(const struct linear_op *x, const struct linear_op *y)
 {
-	if (x->op->kind != y->op->kind)
-		return x->op->kind < y->op->kind ? -1 : 1;
-	if (x->op->arg != y->op->arg)
+	bool x_cas = x->op->kind == HISTORY_CAS, y_cas = y->op->kind == HISTORY_CAS;
+	uint64_t x_left = value_left(x->op), y_left = value_left(y->op);
+
+	if (x_cas != y_cas)
+		return x_cas < y_cas ? -1 : 1;
+	if (x_cas && x->op->arg != y->op->arg)
 		return x->op->arg < y->op->arg ? -1 : 1;
-	if (x->op->arg2 != y->op->arg2)
-		return x->op->arg2 < y->op->arg2 ? -1 : 1;
+	if (linear_observes(x->op) != linear_observes(y->op)) /* deletes */
+		return linear_observes(x->op) ? -1 : 1;
+	if (x->unnamed != y->unnamed)
+		return x->unnamed < y->unnamed ? -1 : 1;
+	if (!x->unnamed && x_left != y_left)
+		return x_left < y_left ? -1 : 1;
 	return 0;
 }
 
@@ -126,55 +178,6 @@ static void link_equal_maybes(struct linear_key *k)
 	mem_free(order);
 }
 
-/* ---- report ---- */
-
-static void add_ops(const struct linear_key *k, const uint32_t *which, size_t count,
-		    struct verdict *v)
-{
-	char text[512];
-
-	for (size_t i = 0; i < count; i++)
-		verdict_add(v, "    %s\n",
-			    history_op_text(k->ops[which[i]].op, text, sizeof(text)));
-}
-
-static void add_value(const struct linear_key *k, struct verdict *v)
-{
-	const struct linear_stuck *s = &k->stuck;
-	const struct linear_op *last = s->last_count > 0 ? &k->ops[s->last[s->last_count - 1]] : NULL;
-	uint64_t value = last != NULL && last->unseen ? value_left(last->op) : s->value;
-
-	if (value == HISTORY_ABSENT)
-		verdict_add(v, "  then the key is absent\n");
-	else
-		verdict_add(v, "  then the value is %" PRIu64 "\n", value);
-}
-
-static void report(const struct linear_key *k, struct verdict *v)
-{
-	const struct linear_stuck *s = &k->stuck;
-
-	verdict_set(v, VERDICT_WRONG, "not linearizable");
-	verdict_add(v, "key %" PRIu64 ": not linearizable: no order explains what returned up to %" PRIu64
-		       ", the return of\n",
-		    k->key, k->ops[s->blocked].done_ns);
-	add_ops(k, &s->blocked, 1, v);
-	if (s->taken > s->last_count)
-		verdict_add(v, "  the longest order of those before, from its operation %zu on:\n",
-			    s->taken - s->last_count + 1);
-	else
-		verdict_add(v, "  the longest order of those before:\n");
-	add_ops(k, s->last, s->last_count, v);
-	add_value(k, v);
-	if (s->pending_count == 0) {
-		verdict_add(v, "  and nothing else was pending\n");
-		return;
-	}
-	verdict_add(v, "  and pending were%s\n",
-		    s->pending_count == LINEAR_SHOWN ? " (the first of them)" : "");
-	add_ops(k, s->pending, s->pending_count, v);
-}
-
 /* ---- keys ---- */
 
 static bool is_register(const struct history_op *op)
@@ -201,34 +204,150 @@ static int by_key(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static enum linear_answer judge_key(struct linear_key *k, const struct history_op **ops,
-				    const struct linear_limits *limits)
+/* All that is known of one key. */
+struct record {
+	const struct history_op *const *ops;
+	uint32_t count;
+	const struct linear_limits *limits;
+};
+
+/* Judges what had happened by @until_ns: what returned later is not known to have happened. */
+static enum linear_answer judge(const struct record *r, uint64_t until_ns, struct linear_key *k)
 {
-	for (uint32_t i = 0; i < k->count; i++)
-		k->ops[i] = (struct linear_op){.op = ops[i],
-					       .invoke_ns = ops[i]->invoke_ns,
-					       .done_ns = history_done_ns(ops[i]),
-					       .maybe = ops[i]->outcome != HISTORY_OK};
-	mark_unseen(k);
+	k->count = 0;
+	for (uint32_t i = 0; i < r->count && r->ops[i]->invoke_ns <= until_ns; i++) {
+		uint64_t done_ns = history_done_ns(r->ops[i]);
+
+		if (done_ns > until_ns && !may_leave(r->ops[i]))
+			continue;
+		if (done_ns > until_ns)
+			done_ns = HISTORY_NEVER;
+		k->ops[k->count++] = (struct linear_op){.op = r->ops[i],
+							.invoke_ns = r->ops[i]->invoke_ns,
+							.done_ns = done_ns,
+							.maybe = done_ns == HISTORY_NEVER};
+	}
+	mark_all(k);
 	link_equal_maybes(k);
-	return linear_search(k, limits);
+	return linear_search(k, r->limits);
 }
 
-/* @ops: those of one key. */
-static void check_key(const struct history_op **ops, uint32_t count,
-		      const struct linear_limits *limits, struct verdict *v)
+/* ---- report ---- */
+
+static void add_op(const struct history_op *op, struct verdict *v)
 {
-	struct linear_key k = {.key = ops[0]->key, .count = count};
+	char text[512];
+
+	verdict_add(v, "    %s\n", history_op_text(op, text, sizeof(text)));
+}
+
+static void add_order(const struct linear_key *k, struct verdict *v)
+{
+	const struct linear_order *o = &k->order;
+	uint64_t value = HISTORY_ABSENT;
+
+	if (o->count > o->last_count)
+		verdict_add(v, "  an order of those before, from its operation %zu on:\n",
+			    o->count - o->last_count + 1);
+	else
+		verdict_add(v, "  an order of those before:\n");
+	for (size_t i = 0; i < o->last_count; i++) {
+		const struct history_op *op = k->ops[o->last[i]].op;
+
+		add_op(op, v);
+		if (may_leave(op))
+			value = value_left(op);
+		else if (op->kind == HISTORY_READ)
+			value = op->result;
+	}
+	if (value == HISTORY_ABSENT)
+		verdict_add(v, "  then the key is absent\n");
+	else
+		verdict_add(v, "  then the value is %" PRIu64 "\n", value);
+}
+
+static bool was_taken(const struct linear_key *k, const struct history_op *op)
+{
+	for (uint32_t i = 0; i < k->count; i++)
+		if (k->ops[i].op == op)
+			return k->ops[i].taken;
+	return false;
+}
+
+/* Those that could have happened by @until_ns, and not in the order @k. */
+static void add_pending(const struct record *r, const struct linear_key *k, uint64_t until_ns,
+			struct verdict *v)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < r->count && r->ops[i]->invoke_ns <= until_ns; i++) {
+		if (history_done_ns(r->ops[i]) <= until_ns || !may_leave(r->ops[i]) ||
+		    was_taken(k, r->ops[i]))
+			continue;
+		if (count == 0)
+			verdict_add(v, "  and pending, or unknown, were\n");
+		if (count++ < LINEAR_SHOWN)
+			add_op(r->ops[i], v);
+	}
+	if (count > LINEAR_SHOWN)
+		verdict_add(v, "    and %u more\n", count - LINEAR_SHOWN);
+	if (count == 0)
+		verdict_add(v, "  and nothing else was pending\n");
+}
+
+static void report(const struct record *r, uint64_t until_ns, uint64_t before_ns,
+		   struct linear_key *k, struct verdict *v)
+{
+	verdict_set(v, VERDICT_WRONG, "not linearizable");
+	verdict_add(v,
+		    "key %" PRIu64 ": not linearizable: no order explains what returned up to %" PRIu64
+		    ", the return of\n",
+		    r->ops[0]->key, until_ns);
+	for (uint32_t i = 0; i < r->count; i++)
+		if (history_done_ns(r->ops[i]) == until_ns)
+			add_op(r->ops[i], v);
+	if (judge(r, before_ns, k) != LINEAR_YES)
+		return; /* gave up: no order to show */
+	add_order(k, v);
+	add_pending(r, k, until_ns, v);
+}
+
+/* The shortest prefix that is wrong, up to some return. */
+static void find_shortest(const struct record *r, struct linear_key *k, struct verdict *v)
+{
+	uint64_t *ends = mem_must_alloc(((size_t)r->count + 1) * sizeof(*ends));
+	size_t n = 1, good = 0, wrong; /* prefix 0 is empty */
+
+	for (uint32_t i = 0; i < r->count; i++)
+		if (history_done_ns(r->ops[i]) != HISTORY_NEVER)
+			ends[n++] = r->ops[i]->return_ns;
+	qsort(ends, n, sizeof(*ends), u64_cmp);
+	wrong = n - 1;
+	while (wrong - good > 1) {
+		size_t middle = good + (wrong - good) / 2;
+
+		if (judge(r, ends[middle], k) == LINEAR_NO)
+			wrong = middle;
+		else
+			good = middle;
+	}
+	report(r, ends[wrong], ends[good], k, v);
+	mem_free(ends);
+}
+
+static void check_key(const struct record *r, struct verdict *v)
+{
+	struct linear_key k = {0};
 	enum linear_answer answer;
 
-	k.ops = mem_must_alloc(((size_t)count + 2) * sizeof(*k.ops));
-	answer = judge_key(&k, ops, limits);
+	k.ops = mem_must_alloc(((size_t)r->count + 2) * sizeof(*k.ops));
+	answer = judge(r, HISTORY_NEVER - 1, &k);
 	if (answer == LINEAR_NO)
-		report(&k, v);
+		find_shortest(r, &k, v);
 	if (answer == LINEAR_GAVE_UP && v->code == VERDICT_OK) {
 		verdict_set(v, VERDICT_GAVE_UP, "gave up");
 		verdict_add(v, "key %" PRIu64 ": gave up: %" PRIu32 " operations, too many at once\n",
-			    k.key, count);
+			    r->ops[0]->key, r->count);
 	}
 	mem_free(k.ops);
 }
@@ -261,10 +380,13 @@ void linear_check(const struct history *h, const struct linear_limits *limits, s
 	}
 	qsort(ops, count, sizeof(*ops), by_key);
 	for (size_t from = 0, to; from < count && v->code != VERDICT_WRONG; from = to) {
+		struct record r = {.limits = limits != NULL ? limits : &LINEAR_LIMITS_DEFAULT};
+
 		for (to = from; to < count && ops[to]->key == ops[from]->key; to++)
 			;
-		check_key(ops + from, (uint32_t)(to - from),
-			  limits != NULL ? limits : &LINEAR_LIMITS_DEFAULT, v);
+		r.ops = ops + from;
+		r.count = (uint32_t)(to - from);
+		check_key(&r, v);
 	}
 	v->checked = count;
 	mem_free(ops);

@@ -12,7 +12,8 @@
 
 struct linear_limits {
 	uint64_t steps_max;  /* operations tried, per key */
-	uint64_t cached_max; /* configurations remembered, per key; up to 64 bytes each */
+	uint64_t cached_max; /* configurations remembered, per key; up to 64 bytes each, and a bit
+			      * for each unknown operation of the key */
 };
 
 #define LINEAR_LIMITS_DEFAULT                                                                       \

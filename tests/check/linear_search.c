@@ -1,8 +1,8 @@
 #include "tests/check/linear_search.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#include "base/check.h"
 #include "base/mem.h"
 
 /* ---- the register ---- */
@@ -52,49 +52,82 @@ bool linear_apply(const struct history_op *op, uint64_t *value)
 
 /* ---- configurations that were entered ---- */
 
-struct cache {
-	struct linear_hash *slots; /* {0, 0}: free */
-	size_t size, count, max;
+struct linear_hash {
+	uint64_t a, b;
 };
 
-static void cache_init(struct cache *c, uint64_t max)
+struct config {
+	struct linear_hash hash; /* of definite operations taken, value, must_observe */
+	uint32_t next;		 /* in its chain */
+};
+
+struct cache {
+	struct config *configs;
+	uint64_t *taken; /* a row of @words bits per configuration: the maybes it has taken */
+	size_t count, cap, words;
+	uint32_t *chains;
+	size_t chain_count; /* a power of two */
+};
+
+static void cache_init(struct cache *c, uint32_t maybes)
 {
-	*c = (struct cache){.size = 1024, .max = max};
-	c->slots = mem_must_alloc(c->size * sizeof(*c->slots));
+	*c = (struct cache){.cap = 1024, .chain_count = 1024, .words = maybes / 64 + 1};
+	c->configs = mem_must_alloc(c->cap * sizeof(*c->configs));
+	c->taken = mem_must_alloc(c->cap * c->words * sizeof(*c->taken));
+	c->chains = mem_must_alloc(c->chain_count * sizeof(*c->chains));
+	memset(c->chains, 0xff, c->chain_count * sizeof(*c->chains));
 }
 
-/* False if it is there. */
-static bool cache_put(struct linear_hash *slots, size_t size, struct linear_hash x)
+static void cache_release(struct cache *c)
 {
-	size_t i = x.a & (size - 1);
-
-	for (; (slots[i].a | slots[i].b) != 0; i = (i + 1) & (size - 1))
-		if (slots[i].a == x.a && slots[i].b == x.b)
-			return false;
-	slots[i] = x;
-	return true;
+	mem_free(c->configs);
+	mem_free(c->taken);
+	mem_free(c->chains);
 }
 
 static void cache_grow(struct cache *c)
 {
-	struct linear_hash *old = c->slots;
-	size_t old_size = c->size;
+	c->cap *= 2;
+	c->configs = mem_must_realloc(c->configs, c->cap * sizeof(*c->configs));
+	c->taken = mem_must_realloc(c->taken, c->cap * c->words * sizeof(*c->taken));
+	c->chain_count = c->cap;
+	c->chains = mem_must_realloc(c->chains, c->chain_count * sizeof(*c->chains));
+	memset(c->chains, 0xff, c->chain_count * sizeof(*c->chains));
+	for (size_t i = 0; i < c->count; i++) {
+		uint32_t *chain = &c->chains[c->configs[i].hash.a & (c->chain_count - 1)];
 
-	c->size *= 2;
-	c->slots = mem_must_alloc(c->size * sizeof(*c->slots));
-	for (size_t i = 0; i < old_size; i++)
-		if ((old[i].a | old[i].b) != 0)
-			(void)cache_put(c->slots, c->size, old[i]);
-	mem_free(old);
+		c->configs[i].next = *chain;
+		*chain = (uint32_t)i;
+	}
 }
 
-static bool cache_add(struct cache *c, struct linear_hash x)
+static bool is_subset(const uint64_t *a, const uint64_t *b, size_t words)
 {
-	if (!cache_put(c->slots, c->size, x))
-		return false;
-	c->count++;
-	if (c->count > c->size / 2)
+	for (size_t w = 0; w < words; w++)
+		if ((a[w] & ~b[w]) != 0)
+			return false;
+	return true;
+}
+
+/* False if one was entered from which all can be done that can be done from this: it differs at most
+ * in that it has taken fewer of the maybes. */
+static bool cache_add(struct cache *c, struct linear_hash hash, const uint64_t *taken)
+{
+	uint32_t *chain;
+
+	if (c->count == c->cap)
 		cache_grow(c);
+	chain = &c->chains[hash.a & (c->chain_count - 1)];
+	for (uint32_t i = *chain; i != LINEAR_NONE; i = c->configs[i].next) {
+		const struct config *x = &c->configs[i];
+
+		if (x->hash.a == hash.a && x->hash.b == hash.b &&
+		    is_subset(c->taken + (size_t)i * c->words, taken, c->words))
+			return false;
+	}
+	c->configs[c->count] = (struct config){.hash = hash, .next = *chain};
+	memcpy(c->taken + c->count * c->words, taken, c->words * sizeof(*taken));
+	*chain = (uint32_t)c->count++;
 	return true;
 }
 
@@ -108,12 +141,18 @@ static uint64_t mix(uint64_t x) /* splitmix64 */
 	return x ^ (x >> 31);
 }
 
+/* The share of operation @i in the hash of a set. */
+static struct linear_hash hash_op(uint32_t i)
+{
+	return (struct linear_hash){mix(2 * (uint64_t)i + 1), mix(~(uint64_t)i)};
+}
+
 static struct linear_hash hash_config(struct linear_hash set, uint64_t value, bool must_observe)
 {
 	uint64_t v = mix(value ^ 0x5bf03635u);
 	uint64_t seen = must_observe ? 0xa0761d6478bd642fu : 0;
 
-	return (struct linear_hash){mix(set.a ^ v ^ seen), mix(set.b + mix(v) + seen) | 1};
+	return (struct linear_hash){mix(set.a ^ v ^ seen), mix(set.b + mix(v) + seen)};
 }
 
 /* ---- the search ---- */
@@ -122,8 +161,9 @@ struct step { /* of the order that is tried */
 	uint32_t op;
 	bool only;  /* there was no alternative to it */
 	bool along; /* taken with the step before it, in front of that one */
-	bool must_observe; /* before it */
-	uint64_t value;	   /* before it */
+	bool must_observe; /* before it, */
+	uint64_t value;
+	uint32_t name;
 };
 
 struct search {
@@ -131,12 +171,15 @@ struct search {
 	struct linear_op *ops;
 	struct step *steps;
 	size_t depth;
-	struct linear_hash set;
+	struct linear_hash set; /* of the definite ones taken */
+	uint64_t *maybes;	/* taken: a bit each */
 	uint64_t value;
+	uint32_t name;	   /* of the value, or LINEAR_NONE */
+	uint32_t *missing; /* by name: definite operations, not taken, that must find it */
+	uint32_t *makers;  /* by name: operations, not taken, that leave it */
 	bool must_observe; /* a maybe was taken last: whoever comes next sees its effect */
 	struct cache cache;
 	uint64_t tried;
-	uint32_t best_rank; /* + 1, of the furthest return that blocked; 0: none yet */
 };
 
 /* Heads of the rings. */
@@ -181,7 +224,6 @@ static void link_by_done(struct linear_key *k)
 			order[n++] = i;
 	qsort_r(order, n, sizeof(*order), by_done, ops);
 	for (uint32_t j = 0; j < n; j++) {
-		ops[order[j]].done_rank = j;
 		ops[order[j]].done_prev = last;
 		ops[last].done_next = order[j];
 		last = order[j];
@@ -191,8 +233,10 @@ static void link_by_done(struct linear_key *k)
 	mem_free(order);
 }
 
-static void link_all(struct linear_key *k)
+/* Returns the number of maybes. */
+static uint32_t link_all(struct linear_key *k)
 {
+	uint32_t maybes = 0;
 	uint32_t heads[] = {definite_head(k), maybe_head(k)};
 
 	for (size_t i = 0; i < 2; i++) {
@@ -200,15 +244,36 @@ static void link_all(struct linear_key *k)
 		k->ops[heads[i]].invoke_ns = HISTORY_NEVER;
 	}
 	for (uint32_t i = 0; i < k->count; i++) {
-		k->ops[i].hash = (struct linear_hash){mix(2 * (uint64_t)i + 1), mix(~(uint64_t)i)};
+		if (k->ops[i].maybe)
+			k->ops[i].maybe_index = maybes++;
 		ring_append(k->ops, heads[k->ops[i].maybe ? 1 : 0], i);
 	}
 	link_by_done(k);
+	return maybes;
+}
+
+/* Operation @i is taken (@by -1), or no longer (1). */
+static void count(struct search *s, uint32_t i, uint32_t by)
+{
+	struct linear_op *o = &s->ops[i];
+	struct linear_hash hash = hash_op(i);
+
+	o->taken = by != 1;
+	if (o->finds != LINEAR_NONE)
+		s->missing[o->finds] += by;
+	if (o->leaves != LINEAR_NONE)
+		s->makers[o->leaves] += by;
+	if (o->maybe) {
+		s->maybes[o->maybe_index / 64] ^= UINT64_C(1) << (o->maybe_index % 64);
+		return;
+	}
+	s->set.a ^= hash.a;
+	s->set.b ^= hash.b;
 }
 
 static void unlink_op(struct search *s, uint32_t i)
 {
-	struct linear_op *o = &s->ops[i];
+	const struct linear_op *o = &s->ops[i];
 
 	s->ops[o->prev].next = o->next;
 	s->ops[o->next].prev = o->prev;
@@ -216,15 +281,13 @@ static void unlink_op(struct search *s, uint32_t i)
 		s->ops[o->done_prev].done_next = o->done_next;
 		s->ops[o->done_next].done_prev = o->done_prev;
 	}
-	o->taken = true;
-	s->set.a ^= o->hash.a;
-	s->set.b ^= o->hash.b;
+	count(s, i, (uint32_t)-1);
 }
 
 /* Undoes unlink_op(); they nest. */
 static void relink_op(struct search *s, uint32_t i)
 {
-	struct linear_op *o = &s->ops[i];
+	const struct linear_op *o = &s->ops[i];
 
 	s->ops[o->prev].next = i;
 	s->ops[o->next].prev = i;
@@ -232,9 +295,7 @@ static void relink_op(struct search *s, uint32_t i)
 		s->ops[o->done_prev].done_next = i;
 		s->ops[o->done_next].done_prev = i;
 	}
-	o->taken = false;
-	s->set.a ^= o->hash.a;
-	s->set.b ^= o->hash.b;
+	count(s, i, 1);
 }
 
 static void push(struct search *s, uint32_t i, bool only, bool along)
@@ -243,7 +304,8 @@ static void push(struct search *s, uint32_t i, bool only, bool along)
 					     .only = only,
 					     .along = along,
 					     .must_observe = s->must_observe,
-					     .value = s->value};
+					     .value = s->value,
+					     .name = s->name};
 	unlink_op(s, i);
 }
 
@@ -253,6 +315,12 @@ static uint64_t bound_ns(const struct search *s)
 	uint32_t first = s->ops[definite_head(s->k)].done_next;
 
 	return first == definite_head(s->k) ? HISTORY_NEVER : s->ops[first].done_ns;
+}
+
+/* Leaves a value of its own, should it be equal to the one before or not. */
+static bool changes(const struct linear_op *o)
+{
+	return o->leaves != LINEAR_NONE || o->unnamed;
 }
 
 static bool overwrites(const struct linear_op *o)
@@ -283,7 +351,15 @@ static void pop(struct search *s)
 		relink_op(s, t->op);
 	} while (t->along);
 	s->value = t->value;
+	s->name = t->name;
 	s->must_observe = t->must_observe;
+}
+
+/* The value that was there before is gone for good, and somebody must still find it. */
+static bool is_dead(const struct search *s, uint32_t before)
+{
+	return before != LINEAR_NONE && before != s->name && s->missing[before] > 0 &&
+	       s->makers[before] == 0;
 }
 
 /* Takes @i, if it fits and leads where the search has not been. */
@@ -291,6 +367,7 @@ static bool take(struct search *s, uint32_t i, bool only)
 {
 	const struct linear_op *o = &s->ops[i];
 	uint64_t value = s->value, bound = bound_ns(s);
+	uint32_t before = s->name;
 
 	s->tried++;
 	if (!linear_apply(o->op, &value))
@@ -298,9 +375,13 @@ static bool take(struct search *s, uint32_t i, bool only)
 	push(s, i, only, false);
 	if (!o->maybe && overwrites(o))
 		take_unseen_along(s, bound);
-	s->value = o->unseen ? s->k->unseen_value : value;
+	if (changes(o)) {
+		s->value = o->unnamed ? s->k->unnamed_value : value;
+		s->name = o->leaves;
+	}
 	s->must_observe = o->maybe;
-	if (cache_add(&s->cache, hash_config(s->set, s->value, s->must_observe)))
+	if (!is_dead(s, before) &&
+	    cache_add(&s->cache, hash_config(s->set, s->value, s->must_observe), s->maybes))
 		return true;
 	pop(s);
 	return false;
@@ -368,7 +449,7 @@ static bool advance(struct search *s, uint32_t i)
 }
 
 /* The last steps in the order of effect: those taken along stand before their step. */
-static void note_last(const struct search *s, struct linear_stuck *stuck)
+static void note_order(const struct search *s, struct linear_order *order)
 {
 	size_t end = s->depth, n = 0;
 	uint32_t reversed[LINEAR_SHOWN];
@@ -384,39 +465,14 @@ static void note_last(const struct search *s, struct linear_stuck *stuck)
 		end = begin;
 	}
 	for (size_t j = 0; j < n; j++)
-		stuck->last[j] = reversed[n - 1 - j];
-	stuck->last_count = n;
-	stuck->taken = s->depth;
-}
-
-static void note_stuck(struct search *s)
-{
-	struct linear_stuck *stuck = &s->k->stuck;
-	uint32_t head = definite_head(s->k);
-	uint32_t blocked = s->ops[head].done_next;
-	uint64_t bound = s->ops[blocked].done_ns;
-
-	if (s->must_observe || s->ops[blocked].done_rank < s->best_rank)
-		return;
-	s->best_rank = s->ops[blocked].done_rank + 1;
-	stuck->blocked = blocked;
-	stuck->value = s->value;
-	note_last(s, stuck);
-	stuck->pending_count = 0;
-	for (uint32_t i = s->ops[head].next; i != head && s->ops[i].invoke_ns <= bound;
-	     i = s->ops[i].next)
-		if (i != blocked && stuck->pending_count < LINEAR_SHOWN)
-			stuck->pending[stuck->pending_count++] = i;
-	for (uint32_t i = s->ops[head + 1].next; i != head + 1 && s->ops[i].invoke_ns <= bound;
-	     i = s->ops[i].next)
-		if (stuck->pending_count < LINEAR_SHOWN)
-			stuck->pending[stuck->pending_count++] = i;
+		order->last[j] = reversed[n - 1 - j];
+	order->last_count = n;
+	order->count = s->depth;
 }
 
 /* Steps back to where there is another way, and takes it. */
 static bool step_back(struct search *s)
 {
-	note_stuck(s);
 	while (s->depth > 0) {
 		size_t at = s->depth - 1;
 		uint32_t i;
@@ -427,11 +483,8 @@ static bool step_back(struct search *s)
 		i = s->steps[at].op;
 		only = s->steps[at].only;
 		pop(s);
-		if (only)
-			continue;
-		if (advance(s, s->ops[i].next))
+		if (!only && advance(s, s->ops[i].next))
 			return true;
-		note_stuck(s);
 	}
 	return false;
 }
@@ -453,18 +506,36 @@ static enum linear_answer run(struct search *s, const struct linear_limits *limi
 	return LINEAR_YES;
 }
 
+static void search_init(struct search *s, struct linear_key *k)
+{
+	uint32_t maybes = link_all(k);
+
+	*s = (struct search){.k = k, .ops = k->ops, .value = HISTORY_ABSENT, .name = k->absent_name};
+	s->steps = mem_must_alloc(((size_t)k->count + 1) * sizeof(*s->steps));
+	s->maybes = mem_must_alloc((maybes / 64 + 1) * sizeof(*s->maybes));
+	s->missing = mem_must_alloc(((size_t)k->names + 1) * sizeof(*s->missing));
+	s->makers = mem_must_alloc(((size_t)k->names + 1) * sizeof(*s->makers));
+	for (uint32_t i = 0; i < k->count; i++) {
+		if (k->ops[i].finds != LINEAR_NONE)
+			s->missing[k->ops[i].finds]++;
+		if (k->ops[i].leaves != LINEAR_NONE)
+			s->makers[k->ops[i].leaves]++;
+	}
+	cache_init(&s->cache, maybes);
+}
+
 enum linear_answer linear_search(struct linear_key *k, const struct linear_limits *limits)
 {
-	struct search s = {.k = k, .ops = k->ops, .value = HISTORY_ABSENT};
+	struct search s;
 	enum linear_answer answer;
 
-	link_all(k);
-	s.steps = mem_must_alloc(((size_t)k->count + 1) * sizeof(*s.steps));
-	cache_init(&s.cache, limits->cached_max);
-	k->stuck.blocked = LINEAR_NONE;
+	search_init(&s, k);
 	answer = run(&s, limits);
-	CHECK(answer != LINEAR_NO || k->stuck.blocked != LINEAR_NONE);
+	note_order(&s, &k->order);
 	mem_free(s.steps);
-	mem_free(s.cache.slots);
+	mem_free(s.maybes);
+	mem_free(s.missing);
+	mem_free(s.makers);
+	cache_release(&s.cache);
 	return answer;
 }

@@ -307,7 +307,10 @@ static int write_identity(struct datadir *d, uint32_t node, uint64_t birth, uint
 	enc_u64(&b, d->node);
 	enc_u64(&b, d->birth);
 	enc_u64(&b, d->created_ns);
-	err = datadir_write(d, "node", buf_slice(&b), m);
+	if (buf_ok(&b))
+		err = datadir_write(d, "node", buf_slice(&b), m);
+	else
+		err = msg_set(m, ERR_NOMEM, "write %s/node: out of memory", d->path);
 	buf_release(&b);
 	return err;
 }

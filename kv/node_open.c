@@ -48,7 +48,8 @@ void kv__open_client(struct kv_node *n, const struct kv_caller *c)
 	}
 	FAILPOINT(session_open);
 	kv_meta_key(&key, KV_KEY_CLIENTS);
-	err = encode_add(buf_slice(&key), ++n->anonymous, t.wall_ns, &request);
+	err = buf_ok(&key) ? encode_add(buf_slice(&key), ++n->anonymous, t.wall_ns, &request)
+			   : ERR_NOMEM;
 	if (err)
 		kv__answer(n, c, err, 0, (struct slice){0});
 	else

@@ -207,12 +207,16 @@ static int exec(struct txn_executor *ex, const struct txn_mini *m, struct txn_re
 		return ERR_SESSION;
 	if (mt->lives > 0)
 		mt->lives--;
+	mem_fail_pause(true); /* the store has its memory, when a mount runs out of it */
 	txn_result_prepare(res, m);
 	err = count_parts(x, m);
-	if (err)
+	if (err) {
+		mem_fail_pause(false);
 		return res->status = err;
+	}
 	fault = draw_fault(x, &done);
 	err = done ? fsx_run_mini(x, m, res) : 0;
+	mem_fail_pause(false);
 	if (mt->lose_reply > 0 && --mt->lose_reply == 0)
 		fault = ERR_TIMEOUT;
 	if (fault)

@@ -1,0 +1,277 @@
+/* kv/datadir: each file call fails once, or is the last one of its process. Afterwards a file is what it was
+ * or what it was to be, never half; what was reported as written is there; messages name the file. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "kv/datadir.h"
+#include "tests/lib/check.h"
+#include "tests/lib/fault_every.h"
+#include "tests/unit/nth_files.h"
+
+enum { CHILD_OK = 10, CHILD_ERROR };
+
+static char root[64], dir_path[128];
+
+static void remove_all(const char *path)
+{
+	DIR *d = opendir(path);
+	struct dirent *e;
+
+	while (d && (e = readdir(d)) != NULL) {
+		char sub[512];
+
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+			continue;
+		snprintf(sub, sizeof(sub), "%s/%s", path, e->d_name);
+		if (unlink(sub) != 0)
+			remove_all(sub);
+	}
+	if (d)
+		closedir(d);
+	rmdir(path);
+}
+
+static void setup(void)
+{
+	snprintf(root, sizeof(root), "/tmp/paxfs-nth-XXXXXX");
+	if (!mkdtemp(root))
+		abort();
+	snprintf(dir_path, sizeof(dir_path), "%s/a/data", root);
+}
+
+static void teardown(void)
+{
+	(void)nth_files_disarm();
+	fault_teardown();
+	remove_all(root);
+}
+
+static void start_over(void)
+{
+	remove_all(root);
+	CHECK_INT_EQ(mkdir(root, 0700), 0);
+}
+
+/* ---- one run in a process ---- */
+
+struct run {
+	int how;
+	int (*body)(struct msg *m); /* its error */
+};
+
+/* CHILD_OK, CHILD_ERROR (with @text), NTH_DEAD_STATUS; *fired: there was an @nth call. */
+static int run_child(const struct run *r, unsigned long nth, char *text, size_t size, bool *fired)
+{
+	int fds[2], status = 0;
+	ssize_t n;
+	pid_t pid;
+
+	CHECK_INT_EQ(pipe(fds), 0);
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		struct msg m = {""};
+		int err;
+		unsigned long calls;
+
+		nth_files_arm(root, nth, r->how, false);
+		err = r->body(&m);
+		calls = nth_files_disarm();
+		(void)!write(fds[1], calls >= nth ? "f" : "-", 1);
+		(void)!write(fds[1], m.text, strlen(m.text));
+		_exit(err ? CHILD_ERROR : CHILD_OK);
+	}
+	close(fds[1]);
+	memset(text, 0, size);
+	n = read(fds[0], text, size - 1);
+	if (n > 0)
+		while ((size_t)n < size - 1 && read(fds[0], text + n, 1) == 1)
+			n++;
+	close(fds[0]);
+	CHECK_INT_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_TRUE(WIFEXITED(status));
+	*fired = n <= 0 || text[0] == 'f';
+	return WEXITSTATUS(status);
+}
+
+static const int modes[] = {EIO, ENOSPC, NTH_DIE};
+static const char *const mode_names[] = {"EIO", "ENOSPC", "death"};
+
+static void every_call(const char *name, int (*body)(struct msg *m), void (*before)(void),
+		       void (*after)(bool reported))
+{
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		struct run r = {.how = modes[i], .body = body};
+		unsigned long n = 0;
+		bool fired = true;
+		char text[600];
+
+		for (; fired; n++) {
+			int status;
+
+			start_over();
+			before();
+			status = run_child(&r, n + 1, text, sizeof(text), &fired);
+			if (fired && modes[i] == NTH_DIE)
+				CHECK_INT_EQ(status, NTH_DEAD_STATUS);
+			if (!fired)
+				CHECK_INT_EQ(status, CHILD_OK);
+			if (status == CHILD_ERROR) {
+				CHECK_CONTAINS(text, root); /* which file, or directory */
+				CHECK_CONTAINS(text, modes[i] == EIO ? "nput/output" : "o space");
+			}
+			after(status == CHILD_OK);
+		}
+		printf("     %-34s %-7s %4lu calls\n", name, mode_names[i], n - 1);
+		CHECK_TRUE(n > 4);
+	}
+}
+
+/* ---- creating one ---- */
+
+static int create(struct msg *m)
+{
+	struct datadir d;
+
+	return datadir_open(dir_path, 3, 77, 88, &d, m);
+}
+
+static void nothing(void)
+{
+}
+
+/* The same command again: it is the new node's, whatever was left there. */
+static void opens_as_3(bool reported)
+{
+	struct datadir d = {0};
+	struct msg m = {""};
+	int err = datadir_open(dir_path, 3, 99, 88, &d, &m);
+
+	if (err)
+		CHECK_FAIL("%s", m.text);
+	CHECK_U64_EQ(d.node, 3);
+	CHECK_TRUE(d.birth == 77 || (d.birth == 99 && !reported));
+	datadir_close(&d);
+	CHECK_ERR(datadir_open(dir_path, 4, 99, 88, &d, &m), ERR_IDENTITY);
+}
+
+static void creating(void)
+{
+	every_call("data directory: create", create, nothing, opens_as_3);
+}
+
+/* ---- replacing a file ---- */
+
+static const char *file_name;
+static struct buf old_value, new_value;
+
+static void make_old(void)
+{
+	struct datadir d;
+	struct msg m = {""};
+
+	CHECK_OK(datadir_open(dir_path, 3, 77, 88, &d, &m));
+	CHECK_OK(datadir_write(&d, file_name, buf_slice(&old_value), &m));
+	datadir_close(&d);
+}
+
+static int replace(struct msg *m)
+{
+	struct datadir d;
+	int err = datadir_open(dir_path, 3, 77, 88, &d, m);
+
+	return err ? err : datadir_write(&d, file_name, buf_slice(&new_value), m);
+}
+
+static void old_or_new(bool reported)
+{
+	struct buf got = BUF_INIT;
+	struct datadir d;
+	struct msg m = {""};
+	bool is_new;
+
+	CHECK_OK(datadir_open(dir_path, 0, 1, 2, &d, &m));
+	CHECK_U64_EQ(d.birth, 77);
+	CHECK_OK(datadir_read(&d, file_name, &got, &m));
+	is_new = slice_eq(buf_slice(&got), buf_slice(&new_value));
+	CHECK_TRUE(is_new || (!reported && slice_eq(buf_slice(&got), buf_slice(&old_value))));
+	CHECK_OK(datadir_write(&d, file_name, buf_slice(&new_value), &m));
+	CHECK_OK(datadir_read(&d, file_name, &got, &m));
+	CHECK_SLICE_EQ(buf_slice(&got), buf_slice(&new_value));
+	datadir_close(&d);
+	buf_release(&got);
+}
+
+static void replacing(void)
+{
+	buf_add(&old_value, "old", 3);
+	for (unsigned i = 0; i < 5000; i++)
+		buf_add_be32(&new_value, i);
+	file_name = "cluster";
+	every_call("`cluster`: replace", replace, make_old, old_or_new);
+	file_name = "peers";
+	every_call("`peers`: replace", replace, make_old, old_or_new);
+	buf_release(&old_value);
+	buf_release(&new_value);
+}
+
+/* ---- memory ---- */
+
+static void without_memory(struct fault *f)
+{
+	struct datadir d = {0};
+	struct msg m = {""};
+	struct buf got = BUF_INIT;
+	int err;
+
+	start_over();
+	fault_arm(f);
+	err = datadir_open(dir_path, 3, 77, 88, &d, &m);
+	if (fault_hit(f, err)) {
+		CHECK_CONTAINS(m.text, "out of memory");
+		CHECK_CONTAINS(m.text, dir_path);
+		CHECK_OK(datadir_open(dir_path, 3, 77, 88, &d, &m));
+	}
+	fault_arm(f);
+	err = datadir_write(&d, "cluster", slice_str("value"), &m);
+	if (fault_hit(f, err)) {
+		CHECK_CONTAINS(m.text, "cluster");
+		CHECK_OK(datadir_write(&d, "cluster", slice_str("value"), &m));
+	}
+	fault_arm(f);
+	err = datadir_read(&d, "cluster", &got, &m);
+	if (fault_hit(f, err)) {
+		CHECK_CONTAINS(m.text, "cluster");
+		CHECK_OK(datadir_read(&d, "cluster", &got, &m));
+	}
+	CHECK_SLICE_EQ(buf_slice(&got), slice_str("value"));
+	datadir_close(&d);
+	buf_release(&got);
+	fault_arm(f);
+	err = datadir_open(dir_path, 3, 77, 88, &d, &m);
+	if (fault_hit(f, err)) {
+		CHECK_CONTAINS(m.text, "out of memory");
+		CHECK_OK(datadir_open(dir_path, 3, 77, 88, &d, &m));
+	}
+	CHECK_U64_EQ(d.birth, 77);
+	datadir_close(&d);
+}
+
+static void allocations(void)
+{
+	fault_every("data directory: create, write, read, open", without_memory, NULL);
+}
+
+static const struct check_test tests[] = {
+	CHECK_TEST_WITH(setup, teardown, creating),
+	CHECK_TEST_WITH(setup, teardown, replacing),
+	CHECK_TEST_WITH(setup, teardown, allocations),
+};
+CHECK_MAIN(tests)

@@ -95,6 +95,7 @@ struct sim_proc *sim_proc_start(const char *name, struct sim_machine *m, void (*
 void sim_proc_kill(struct sim_proc *p); /* now: SIGKILL. Not from one of its own threads */
 _Noreturn void sim_proc_die(const char *why); /* the running process ends itself */
 void sim_proc_pause(struct sim_proc *p, uint64_t ns); /* SIGSTOP, SIGCONT after so long */
+void sim_proc_resume(struct sim_proc *p);
 struct sim_proc *sim_self(void); /* the process of the running thread; NULL: the world itself */
 
 uint64_t sim_clock_mono(const struct sim_clock *c);

@@ -80,8 +80,9 @@ static void on_exit_(struct sim_proc *p, const char *why)
 {
 	struct sim_node *n = p->user;
 
+	(void)why;
 	gone(n);
-	if (why && !n->refused)
+	if (!n->refused)
 		sim_at(sim_now() + sim_between(RESTART_MIN_NS, RESTART_MAX_NS), start_again, n);
 }
 

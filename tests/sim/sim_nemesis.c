@@ -479,7 +479,7 @@ static void heal_node(struct sim_node *n)
 {
 	heal_disk(n->machine.disk);
 	if (n->proc)
-		n->proc->paused_until_ns = 0;
+		sim_proc_resume(n->proc);
 	start_later(n);
 }
 

@@ -40,6 +40,7 @@ struct sim_thread {
 	bool started, done, token, asleep;
 	bool scheduled; /* a wake is due at: */
 	uint64_t wake_at, generation;
+	bool held; /* it was due, but its process is paused */
 	pthread_cond_t *cond; /* that it waits for */
 	uint64_t cond_order;
 	struct sim_thread *joiner;
@@ -216,11 +217,11 @@ void sim__thread_due(struct sim_thread *t, uint64_t generation)
 		return;
 	CHECK(t->scheduled);
 	if (p->paused_until_ns > sim_now()) {
-		t->wake_at = p->paused_until_ns;
-		sim__schedule(t, t->wake_at, t->generation);
+		t->held = true;
+		sim__schedule(t, p->paused_until_ns, t->generation);
 		return;
 	}
-	t->scheduled = false;
+	t->scheduled = t->held = false;
 	switch_to(t);
 }
 
@@ -351,6 +352,17 @@ void sim_proc_pause(struct sim_proc *p, uint64_t ns)
 {
 	if (p->paused_until_ns < sim_now() + ns)
 		p->paused_until_ns = sim_now() + ns;
+}
+
+void sim_proc_resume(struct sim_proc *p)
+{
+	struct sim_thread *t;
+
+	p->paused_until_ns = 0;
+	TAILQ_FOREACH(t, &p->threads, link) {
+		if (t->held)
+			sim__schedule(t, sim_now(), ++t->generation);
+	}
 }
 
 /* Threads that died are left in memory as long as events may name them: their stacks go, they are

@@ -6,8 +6,10 @@
  *   check      all stop between two operations; every counter must be what was acknowledged, in all groups the
  *              same; the two swapped files are whole; no lock, no prepared transaction stays; replicas are
  *              equal; then the load goes on -> "ok ..." or "BAD ..."
- *   mark       forgets the longest stall      -> "marked"
- *   stall      -> longest stall in ms since `mark` (also of an operation under way), operations since then
+ *   mark       forgets the longest stall
+ *   after      forgets how often each counter was added to
+ *   stall      -> longest stall in ms since `mark` (also of an operation under way), and how often the
+ *              slowest counter was added to since `after`
  *   leaders    -> GROUP:NODE ...
  *   aim N C|P  transactions are coordinated by a group that node N leads, or by one that it does not lead
  *   give G     the leader of group G hands over; `give *`: of every group
@@ -46,6 +48,7 @@ struct counter {
 	uint64_t acked[GROUPS]; /* singles: per group; others: [0] */
 	uint64_t unknown;	/* interrupted: perhaps done */
 	uint64_t begun_ns;	/* of the operation under way; 0: none */
+	uint64_t rounds;	/* begun and ended since `after` */
 	struct fiber *fiber;
 };
 
@@ -60,7 +63,7 @@ struct load {
 	uint32_t home;			      /* index of the group that coordinates */
 	uint32_t busy;			      /* fibers inside an operation */
 	uint32_t fibers;
-	uint64_t ops, stall_ns, marked_ns;
+	uint64_t ops, stall_ns, marked_ns, after_ns;
 	struct counter pairs[PAIRS], singles[SINGLES], rivals[RIVALS];
 	uint64_t swaps;
 	char bad[256];
@@ -129,6 +132,8 @@ static void end(struct counter *c)
 	l->stall_ns = took > l->stall_ns ? took : l->stall_ns;
 	l->ops++;
 	l->busy--;
+	if (c->begun_ns >= l->after_ns)
+		c->rounds++;
 	c->begun_ns = 0;
 }
 
@@ -658,17 +663,29 @@ static void do_stall(struct load *l)
 	uint64_t t = now(l), longest = l->stall_ns;
 	const struct counter *all[] = {l->pairs, l->singles};
 	const uint32_t counts[] = {PAIRS, SINGLES};
+	uint64_t rounds = UINT64_MAX;
 
 	for (uint32_t k = 0; k < 2; k++)
 		for (uint32_t i = 0; i < counts[k]; i++) {
 			uint64_t from = all[k][i].begun_ns;
 
+			rounds = all[k][i].rounds < rounds ? all[k][i].rounds : rounds;
 			if (from && from < l->marked_ns)
 				from = l->marked_ns;
 			if (from && t - from > longest)
 				longest = t - from;
 		}
-	printf("%llu %llu\n", (unsigned long long)(longest / NS_PER_MS), (unsigned long long)l->ops);
+	printf("%llu %llu\n", (unsigned long long)(longest / NS_PER_MS), (unsigned long long)rounds);
+}
+
+static void do_after(struct load *l)
+{
+	l->after_ns = now(l);
+	for (uint32_t i = 0; i < PAIRS; i++)
+		l->pairs[i].rounds = 0;
+	for (uint32_t i = 0; i < SINGLES; i++)
+		l->singles[i].rounds = 0;
+	printf("after\n");
 }
 
 /* The node that leads @group by its own word; 0: none does. */
@@ -785,6 +802,8 @@ static void command(struct load *l, const char *line)
 		l->stall_ns = l->ops = 0;
 		l->marked_ns = now(l);
 		printf("marked\n");
+	} else if (strcmp(line, "after") == 0) {
+		do_after(l);
 	} else if (strcmp(line, "stall") == 0) {
 		do_stall(l);
 	} else if (strcmp(line, "leaders") == 0) {

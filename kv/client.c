@@ -91,6 +91,7 @@ void kv_client_close(struct kv_client *c)
 	while (c->background > 0) /* locks that are being given up: bounded */
 		fiber_park();
 	kv__session_close(c);
+	kv__bury_release(c);
 	client_free(c);
 }
 

@@ -18,7 +18,9 @@
 #define SUSPECT_NS	 (250 * NS_PER_MS) /* a node that broke off is not asked again so soon */
 #define SILENT_NS	 (100 * NS_PER_MS) /* nor one that was silent while an attempt ran out */
 #define SESSION_RENEW_NS (10 * NS_PER_S)
-#define SESSION_DEAD_NS	 (60 * NS_PER_S) /* not renewed for so long: others may close it */
+#define SESSION_DEAD_NS	 (60 * NS_PER_S) /* seen unchanged for so long: others close it */
+#define SESSION_HEAD	 16u		 /* bytes of a session's record before the name */
+#define SESSION_RENEWED	 ((struct txn_field){.offset = 0, .width = 8})
 
 struct kv_inflight { /* a write whose reply has not been seen */
 	uint64_t sequence;
@@ -41,6 +43,8 @@ struct kv_client {
 
 	uint64_t id; /* session; 0: none yet */
 	uint64_t floor_told; /* the last floor that this client told all groups */
+	struct kv_watched *watched; /* sessions of all clients, by id: client_bury.c */
+	uint64_t looks;		    /* at them, so far */
 	bool opening; /* a fiber is opening it */
 	uint64_t sequence;
 	struct kv_inflight_list inflight; /* ascending */
@@ -123,8 +127,23 @@ void kv__background_end(struct kv_client *c);
 typedef int kv_fan_fn(void *ctx, uint32_t i);
 int kv__fan_out(struct kv_client *c, uint32_t n, kv_fan_fn *fn, void *ctx);
 
+/* ---- sessions: client_session.c ---- */
 /* Opens the session if there is none. */
 int kv__session_open(struct kv_client *c, uint64_t deadline_ns);
 void kv__session_close(struct kv_client *c);
+void kv__session_key(struct buf *out, uint64_t id);
+/* CLOSE of @id: in meta first, then in @groups. */
+int kv__session_end(struct kv_client *c, uint64_t id, const uint32_t *groups, uint32_t n,
+		    uint64_t deadline_ns);
+int kv__session_delete(struct kv_client *c, uint64_t id, uint64_t renewed);
+/* A command to meta, then to @groups. */
+int kv__tell_all(struct kv_client *c, struct slice command, const uint32_t *groups, uint32_t n,
+		 uint64_t deadline_ns);
+/* Groups other than meta: all of them, or only those in @used. */
+uint32_t kv__list_groups(const struct kv_client *c, const bool *used, uint32_t *out);
+
+/* ---- client_bury.c ---- */
+void kv__bury_dead(struct kv_client *c);
+void kv__bury_release(struct kv_client *c);
 
 #endif

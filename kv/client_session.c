@@ -1,10 +1,7 @@
 /* The session of a client: its id, the record that keeps it alive, and its end.
  *
  * Record in group 0 under KV_KEY_SESSION + be64(id): renewed u64 le (stamp, ns) | opened u64 le |
- * name. The holder renews it; whoever finds one that was not renewed for SESSION_DEAD_NS (by the
- * stamps of group 0, not by its own clock) closes it in every group, meta first, then deletes it.
- * What groups remember of closed ids goes when the floor, told to all by whoever looks, passes them: ids
- * rise, so those below the lowest record, and below one's own, are over.
+ * name. The holder renews it; who finds the dead, and buries them: client_bury.c.
  */
 #include "base/bytes.h"
 #include "base/err.h"
@@ -13,13 +10,10 @@
 #include "kv/client_internal.h"
 #include "txn/tsm.h"
 
-#define FIELD_RENEWED ((struct txn_field){.offset = 0, .width = 8})
-#define FIELD_OPENED  ((struct txn_field){.offset = 8, .width = 8})
-#define RECORD_HEAD   16u
-#define FLOOR_STEP    64u /* ids: the floor is told when it has moved so far */
-#define LEAVE_NS      (2 * NS_PER_S) /* a clean end waits so long for a cluster that is away */
+#define FIELD_OPENED ((struct txn_field){.offset = 8, .width = 8})
+#define LEAVE_NS     (2 * NS_PER_S) /* a clean end waits so long for a cluster that is away */
 
-static void session_key(struct buf *out, uint64_t id)
+void kv__session_key(struct buf *out, uint64_t id)
 {
 	kv_meta_key(out, KV_KEY_SESSION);
 	buf_add_be64(out, id);
@@ -45,7 +39,7 @@ static int issue_id(struct kv_client *c, uint64_t deadline_ns, uint64_t *id)
 
 static void record_value(struct buf *out, const char *name)
 {
-	buf_add_zeros(out, RECORD_HEAD);
+	buf_add_zeros(out, SESSION_HEAD);
 	buf_add(out, name ? name : "", name ? strlen(name) : 0);
 }
 
@@ -59,11 +53,11 @@ static int put_record(struct kv_client *c, uint64_t id)
 
 	txn_mini_init(&m);
 	txn_result_init(&r);
-	session_key(&key, id);
+	kv__session_key(&key, id);
 	record_value(&value, c->cfg.name);
 	txn_if_absent(&m, buf_slice(&key));
 	txn_put(&m, buf_slice(&key), buf_slice(&value));
-	txn_set_now(&m, buf_slice(&key), FIELD_RENEWED);
+	txn_set_now(&m, buf_slice(&key), SESSION_RENEWED);
 	txn_set_now(&m, buf_slice(&key), FIELD_OPENED);
 	err = kv__exec_as(c, &m, id, &r);
 	txn_result_release(&r);
@@ -73,7 +67,7 @@ static int put_record(struct kv_client *c, uint64_t id)
 	return err;
 }
 
-static int renew(struct kv_client *c, uint64_t *now_stamp)
+static int renew(struct kv_client *c)
 {
 	struct buf key = BUF_INIT;
 	struct txn_mini m;
@@ -82,12 +76,10 @@ static int renew(struct kv_client *c, uint64_t *now_stamp)
 
 	txn_mini_init(&m);
 	txn_result_init(&r);
-	session_key(&key, c->id);
+	kv__session_key(&key, c->id);
 	txn_if_exists(&m, buf_slice(&key));
-	txn_set_now(&m, buf_slice(&key), FIELD_RENEWED);
+	txn_set_now(&m, buf_slice(&key), SESSION_RENEWED);
 	err = kv__exec(&c->executor, &m, &r);
-	if (!err)
-		*now_stamp = r.stamp;
 	txn_result_release(&r);
 	txn_mini_release(&m);
 	buf_release(&key);
@@ -117,7 +109,7 @@ static int tell_group(void *ctx, uint32_t i)
 }
 
 /* Meta first, then everywhere else. */
-static int tell_all(struct kv_client *c, struct slice command, const uint32_t *groups, uint32_t n,
+int kv__tell_all(struct kv_client *c, struct slice command, const uint32_t *groups, uint32_t n,
 		    uint64_t deadline_ns)
 {
 	const uint32_t meta = 0;
@@ -133,7 +125,7 @@ static int tell_all(struct kv_client *c, struct slice command, const uint32_t *g
 
 /* Deletes the record of @id, which has been closed: so anonymously. @renewed: only if nobody has renewed
  * it since. Twice is as good as once. */
-static int delete_record(struct kv_client *c, uint64_t id, uint64_t renewed)
+int kv__session_delete(struct kv_client *c, uint64_t id, uint64_t renewed)
 {
 	struct buf key = BUF_INIT;
 	struct txn_mini m;
@@ -142,9 +134,9 @@ static int delete_record(struct kv_client *c, uint64_t id, uint64_t renewed)
 
 	txn_mini_init(&m);
 	txn_result_init(&r);
-	session_key(&key, id);
+	kv__session_key(&key, id);
 	if (renewed)
-		txn_if_field_u64(&m, buf_slice(&key), FIELD_RENEWED, renewed);
+		txn_if_field_u64(&m, buf_slice(&key), SESSION_RENEWED, renewed);
 	txn_delete(&m, buf_slice(&key));
 	err = kv__exec_as(c, &m, 0, &r);
 	txn_result_release(&r);
@@ -153,20 +145,20 @@ static int delete_record(struct kv_client *c, uint64_t id, uint64_t renewed)
 	return err;
 }
 
-static int close_everywhere(struct kv_client *c, uint64_t id, const uint32_t *groups, uint32_t n,
+int kv__session_end(struct kv_client *c, uint64_t id, const uint32_t *groups, uint32_t n,
 			    uint64_t deadline_ns)
 {
 	struct buf command = BUF_INIT;
 	int err;
 
 	tsm_command_close(&command, id);
-	err = buf_ok(&command) ? tell_all(c, buf_slice(&command), groups, n, deadline_ns) : ERR_NOMEM;
+	err = buf_ok(&command) ? kv__tell_all(c, buf_slice(&command), groups, n, deadline_ns) : ERR_NOMEM;
 	buf_release(&command);
 	return err;
 }
 
 /* Groups other than meta: all of them, or only those in @used. */
-static uint32_t list_groups(const struct kv_client *c, const bool *used, uint32_t *out)
+uint32_t kv__list_groups(const struct kv_client *c, const bool *used, uint32_t *out)
 {
 	uint32_t n = 0;
 
@@ -179,90 +171,11 @@ static uint32_t list_groups(const struct kv_client *c, const bool *used, uint32_
 	return n;
 }
 
-/* ---- the dead ---- */
-
-struct dead_scan {
-	uint64_t ids[16], renewed[16];
-	uint32_t count;
-	uint64_t lowest; /* id of any record; 0: not known */
-};
-
-static int scan_dead(struct kv_client *c, uint64_t now_stamp, struct dead_scan *dead)
-{
-	struct buf from = BUF_INIT, to = BUF_INIT;
-	struct txn_mini m;
-	struct txn_result r;
-	int err;
-
-	txn_mini_init(&m);
-	txn_result_init(&r);
-	session_key(&from, 0);
-	session_key(&to, UINT64_MAX);
-	txn_scan(&m, buf_slice(&from), buf_slice(&to), 1024);
-	err = kv__exec(&c->executor, &m, &r);
-	for (uint32_t i = 0; !err && i < r.reads[0].item_count && dead->count < 16; i++) {
-		const struct txn_item *it = &r.reads[0].items[i];
-		uint64_t renewed;
-
-		if (it->value.len < RECORD_HEAD || it->key.len < 8)
-			continue;
-		if (!dead->lowest)
-			dead->lowest = be64_get(it->key.p + it->key.len - 8);
-		renewed = le64_get(it->value.p);
-		if (renewed + SESSION_DEAD_NS < now_stamp) {
-			dead->ids[dead->count] = be64_get(it->key.p + it->key.len - 8);
-			dead->renewed[dead->count++] = renewed;
-		}
-	}
-	txn_result_release(&r);
-	txn_mini_release(&m);
-	buf_release(&from);
-	buf_release(&to);
-	return err;
-}
-
-/* An id that was issued and has no record yet may fall below: its opener is refused, and takes
- * another. */
-static void raise_floor(struct kv_client *c, uint64_t lowest, const uint32_t *groups, uint32_t n)
-{
-	struct buf command = BUF_INIT;
-
-	if (lowest > c->id)
-		lowest = c->id;
-	if (lowest < c->floor_told + FLOOR_STEP)
-		return;
-	tsm_command_floor(&command, lowest);
-	if (buf_ok(&command) && tell_all(c, buf_slice(&command), groups, n,
-					 env_mono_ns(c->cfg.env) + 10 * NS_PER_S) == 0)
-		c->floor_told = lowest;
-	buf_release(&command);
-}
-
-static void bury_dead(struct kv_client *c, uint64_t now_stamp)
-{
-	struct dead_scan dead = {.count = 0};
-	uint32_t *groups = mem_must_alloc(sizeof(uint32_t) * GROUPS_MAX);
-	uint32_t n = list_groups(c, NULL, groups);
-
-	if (scan_dead(c, now_stamp, &dead) != 0)
-		dead.count = 0;
-	else
-		raise_floor(c, dead.lowest, groups, n);
-	for (uint32_t i = 0; i < dead.count && !c->closing; i++) {
-		uint64_t deadline = env_mono_ns(c->cfg.env) + 10 * NS_PER_S;
-
-		if (close_everywhere(c, dead.ids[i], groups, n, deadline) == 0)
-			(void)delete_record(c, dead.ids[i], dead.renewed[i]); /* else next time */
-	}
-	mem_free(groups);
-}
-
 /* ---- keeping alive ---- */
 
 static void keeper_main(void *arg)
 {
 	struct kv_client *c = arg;
-	uint64_t stamp = 0;
 
 	c->keeper = fiber_self();
 	while (!c->closing && !c->session_lost) {
@@ -271,11 +184,11 @@ static void keeper_main(void *arg)
 
 		if (c->closing || err)
 			break;
-		err = renew(c, &stamp);
+		err = renew(c);
 		if (err == ERR_CONDITION || err == ERR_SESSION)
 			c->session_lost = true;
 		else if (!err)
-			bury_dead(c, stamp);
+			kv__bury_dead(c);
 	}
 	c->keeper = NULL;
 	c->keeping = false;
@@ -339,8 +252,8 @@ void kv__session_close(struct kv_client *c)
 	deadline = env_mono_ns(c->cfg.env) + LEAVE_NS;
 	c->cfg.timeout_ns = LEAVE_NS; /* leaving: nobody waits longer for a dead cluster */
 	groups = mem_must_alloc(sizeof(uint32_t) * GROUPS_MAX);
-	n = list_groups(c, c->used, groups);
-	if (close_everywhere(c, c->id, groups, n, deadline) == 0)
-		(void)delete_record(c, c->id, 0); /* else it expires, and others do it */
+	n = kv__list_groups(c, c->used, groups);
+	if (kv__session_end(c, c->id, groups, n, deadline) == 0)
+		(void)kv__session_delete(c, c->id, 0); /* else it expires, and others do it */
 	mem_free(groups);
 }

@@ -12,6 +12,7 @@
 /* Of the leak checker, when there is one: what a killed process leaves behind is no leak. */
 void __lsan_disable(void) __attribute__((weak));
 void __lsan_enable(void) __attribute__((weak));
+void __lsan_ignore_object(const void *p) __attribute__((weak));
 
 struct sim_fake sim_fake;
 
@@ -44,6 +45,12 @@ bool sim_fake_run(void (*fn)(void *arg), void *arg, uint64_t kill_at)
 		__lsan_enable();
 	world.kill_at = 0;
 	return killed;
+}
+
+void sim_fake_abandon(const void *p)
+{
+	if (__lsan_ignore_object != NULL)
+		__lsan_ignore_object(p);
 }
 
 /* ---- sim.h ---- */

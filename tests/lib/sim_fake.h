@@ -18,5 +18,6 @@ void sim_fake_reset(uint64_t seed);
 /* Runs @fn as a process until it returns, or is killed in its @kill_at-th sleep (0: never). True when
  * it was killed: then its stack is gone, and what it had allocated stays behind. */
 bool sim_fake_run(void (*fn)(void *arg), void *arg, uint64_t kill_at);
+void sim_fake_abandon(const void *p); /* stays behind too: a killed process had it */
 
 #endif

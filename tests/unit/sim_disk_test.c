@@ -256,6 +256,7 @@ static void writes_fail_and_are_slow(void)
 	CHECK_TRUE(sim_now() - before >= 91000);
 	sim_disk_faults(disk)->fail_ppm = 1000000;
 	CHECK_ERR(device->ops->pwrite_sync(file, page, PAGE, 0, NULL), ERR_IO);
+	device->ops->close(file);
 	CHECK_ERR(device->ops->create(device, "g", PAGE, &file, NULL), ERR_IO);
 	CHECK_U64_EQ(sim_fault_count(SIM_FAULT_SYNC_FAIL), 2);
 	CHECK_U64_EQ(sim_fault_count(SIM_FAULT_SLOW_SYNC), 3);
@@ -355,6 +356,7 @@ static void a_disk_is_rolled_back(void)
 	size_t count;
 
 	start(5);
+	datadir_close(&dir);
 	life(60, 0);
 	CHECK_OK(datadir_open("/sim/a", 1, 0, 0, &dir, NULL));
 	CHECK_OK(datadir_write(&dir, "peers", slice_str("old"), NULL));

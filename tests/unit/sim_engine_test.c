@@ -98,6 +98,7 @@ static void stop(void)
 /* The process is killed: nobody closes anything. */
 static void crash(void)
 {
+	sim_fake_abandon(engine);
 	engine = NULL;
 	sim_disk_crash(disk);
 }
@@ -158,7 +159,8 @@ static void lives(uint64_t seed, uint32_t auto_flush_ppm)
 	sim_disk_faults(disk)->auto_flush_ppm = auto_flush_ppm;
 	for (unsigned n = 0; n < 8; n++) {
 		sim_fake_run(work, NULL, 1 + sim_below(8));
-		crash();
+		engine = NULL;
+		sim_disk_crash(disk);
 		open_engine();
 		for (uint32_t i = 0; i < GROUPS; i++)
 			CHECK_TRUE(engine_applied(groups[i]) >= flushed[i]);

@@ -15,6 +15,7 @@
 #define WAL_SEAL_ROOM	  4096u /* kept free at a segment's end for the SEAL */
 #define WAL_RECORD_HEADER 48u
 #define WAL_RECORD_ALIGN  8u
+#define WAL_NUMBER_MAX	  (UINT64_MAX / 2) /* of batches and generations: they only grow */
 
 /* Record types of the log's own, beside enum wal_type. */
 #define WAL_START   16u /* first record of a segment: generations that the files have */

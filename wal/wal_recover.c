@@ -129,8 +129,10 @@ static int header_check(struct recovery *r, const struct found *f, const struct 
 		return 0;
 	if (h->number != f->segment->number)
 		return damaged(r, f->segment->number, "was another file of the log");
-	if (h->size < WAL_SEGMENT_SIZE_MIN || h->size > WAL_SEGMENT_SIZE_LIMIT || h->block == 0 ||
-	    h->block > WAL_DEVICE_BLOCK_MAX || (h->block & (h->block - 1)) != 0)
+	if (h->size < WAL_SEGMENT_SIZE_MIN || h->size > WAL_SEGMENT_SIZE_LIMIT || h->block < 512 ||
+	    h->block > WAL_DEVICE_BLOCK_MAX || (h->block & (h->block - 1)) != 0 ||
+	    h->generation > WAL_NUMBER_MAX || h->synced > WAL_NUMBER_MAX ||
+	    h->used > WAL_NUMBER_MAX || h->active_generation > WAL_NUMBER_MAX)
 		return damaged(r, f->segment->number, "has an absurd header");
 	if (h->size > l->size)
 		return damaged(r, l->smallest, "was cut short");

@@ -27,8 +27,19 @@ static bool seal_at(struct wal_scan *s, uint32_t at, uint32_t end, uint64_t abov
 	return true;
 }
 
+/* The room that a segment keeps for its SEAL has no other record. */
+static bool in_bounds(const struct wal_scan *s, const struct wal_frame *f)
+{
+	uint32_t limit = s->image.size - WAL_SEAL_ROOM;
+
+	return f->type == WAL_SEAL ||
+	       (s->pos <= limit && wal__record_size((uint32_t)f->payload.len) <= limit - s->pos);
+}
+
 static bool follows(const struct wal_scan *s, const struct wal_frame *f)
 {
+	if (!in_bounds(s, f) || f->batch > WAL_NUMBER_MAX)
+		return false;
 	if (s->inside)
 		return f->batch == s->batch;
 	return s->expect == 0 || f->batch == s->expect;

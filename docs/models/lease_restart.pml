@@ -56,7 +56,7 @@ bool led[BALLOTS + 1];		/* has sent ACCEPTs */
 bool ended[BALLOTS + 1];	/* handed over: TIMEOUT_NOW(b) is under way to everybody */
 byte minted;
 #ifdef DELAYED
-byte late_b, late_to, late;	/* one heartbeat that takes its time; what remains of its lease */
+byte late_b, late_from, late;	/* one ACCEPTED that takes its time; what remains of its lease, plus 1 */
 #endif
 
 /* ---- one read that has seen an old state, and has not been answered yet ---- */
@@ -149,22 +149,26 @@ inline promise_lease(m, b) {
 	barb[m] = b; bar[m] = L
 }
 
-/* recv_accept.c, recv_accepted.c; paxos_lease.c: paxos__lease_ack. A heartbeat of ballot b arrives; of the
- * lease that the leader counts `rest` is left. ACCEPTED is counted, or lost. */
-inline beat_arrives(m, b, rest) {
+/* recv_accepted.c; paxos_lease.c: paxos__lease_ack: of the lease that n counts from its own send time
+ * `rest` is left. */
+inline lease_ack(n, m, rest) {
+#ifdef MUTANT_FROM_RECEIPT
+	lease[AT(n, m)] = LL;
+#else
+	if :: rest > lease[AT(n, m)] -> lease[AT(n, m)] = rest :: else fi;
+#endif
+	check_leases(n)
+}
+
+/* recv_accept.c. A heartbeat of ballot b arrives; its ACCEPTED is counted, or lost, or takes its time. */
+inline beat_arrives(m, b) {
 	raise_promise(m, b);
 	promise_lease(m, b);
 	if
-	:: st[owner[b]] == LEADING && ballot[owner[b]] == b ->
-#ifdef MUTANT_FROM_RECEIPT
-		lease[AT(owner[b], m)] = LL;
-#else
-		if
-		:: rest > lease[AT(owner[b], m)] -> lease[AT(owner[b], m)] = rest
-		:: else
-		fi;
+	:: lease_ack(owner[b], m, LL)
+#ifdef DELAYED
+	:: !late -> late = LL + 1; late_b = b; late_from = m
 #endif
-		check_leases(owner[b])
 	:: true
 	fi
 }
@@ -222,18 +226,16 @@ end:	do
 	/* a heartbeat of a leader arrives as soon as it was sent: one that is late leads to the same
 	 * promise and to a shorter lease */
 	:: atomic { st[o1] == LEADING && promised[n] <= ballot[o1] -> b = ballot[o1];
-		beat_arrives(n, b, LL); b = 0 }
+		beat_arrives(n, b); b = 0 }
 	:: atomic { st[o2] == LEADING && promised[n] <= ballot[o2] -> b = ballot[o2];
-		beat_arrives(n, b, LL); b = 0 }
+		beat_arrives(n, b); b = 0 }
 #ifdef DELAYED
-	:: atomic { st[n] == LEADING && !late -> late_b = ballot[n]; late = LL + 1;
-		if :: late_to = o1 :: late_to = o2 fi }
-	:: atomic { late && late_to == n ->
+	:: atomic { late && owner[late_b] == n ->	/* an ACCEPTED that took its time */
 		if
-		:: promised[n] <= late_b -> b = late_b; beat_arrives(n, b, late - 1); b = 0
+		:: ballot[n] == late_b && st[n] == LEADING -> lease_ack(n, late_from, late - 1)
 		:: else
 		fi;
-		late = 0; late_b = 0; late_to = 0 }
+		late = 0; late_b = 0; late_from = 0 }
 #endif
 	/* or after its leader's end */
 	:: atomic { led[1] && owner[1] != n && promised[n] <= 1 && ballot[owner[1]] != 1 ->

@@ -265,13 +265,6 @@ int fdatasync(int fd)
 	return turn_whole("fdatasync", fd, NULL) ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
-int sync_file_range(int fd, off_t from, off_t len, unsigned flags)
-{
-	if (turn_whole("sync_file_range", fd, NULL) != 0)
-		return -1;
-	return (int)syscall(SYS_sync_file_range, fd, from, len, flags);
-}
-
 int ftruncate(int fd, off_t len)
 {
 	return turn_whole("ftruncate", fd, NULL) ? -1 : (int)syscall(SYS_ftruncate, fd, len);

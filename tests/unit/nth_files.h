@@ -2,8 +2,8 @@
  * fsync and so on itself, for the program and for the libraries that it is linked with; only those below
  * one directory count. Link it into a test by tests/unit/nth.mk.
  *
- * Counted: opens that may write or create, write, pwrite, writev, fsync, fdatasync, sync_file_range,
- * rename, mkdir, unlink, link, ftruncate, fallocate. */
+ * Counted: opens that may write or create, write, pwrite, writev, fsync, fdatasync, rename,
+ * mkdir, unlink, link, ftruncate, fallocate. */
 #ifndef PAXFS_TESTS_UNIT_NTH_FILES_H
 #define PAXFS_TESTS_UNIT_NTH_FILES_H
 

@@ -31,6 +31,13 @@ static bool io_log_has_room(void *ctx, uint64_t bytes)
 	return wal_has_room(n->wal, bytes);
 }
 
+static bool io_log_can_take(void *ctx, uint64_t bytes)
+{
+	struct kv_node *n = ctx;
+
+	return wal_can_take(n->wal, bytes);
+}
+
 static int io_log_read(void *ctx, uint32_t group, uint64_t slot, uint64_t *ballot,
 		       struct buf *payload)
 {
@@ -224,6 +231,7 @@ const struct kv_replica_io kv__node_io = {
 	.log_append = io_log_append,
 	.log_busy = io_log_busy,
 	.log_has_room = io_log_has_room,
+	.log_can_take = io_log_can_take,
 	.log_read = io_log_read,
 	.log_truncate = io_log_truncate,
 	.send = io_send,

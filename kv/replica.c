@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "kv/replica_internal.h"
 
+#define ENTRY_OVERHEAD 128u /* bytes of a record around an entry's data, at most */
+
 void kv__reply(struct kv_replica *r, const struct kv_caller *c, int err, struct slice body)
 {
 	r->io->reply(r->io_ctx, r, c, err, body);
@@ -237,11 +239,32 @@ int kv_replica_start(struct kv_replica *r, const struct kv_time *t)
 
 /* ---- events ---- */
 
+static bool can_take(struct kv_replica *r, const struct paxos_message *m)
+{
+	uint64_t bytes = 0;
+
+	if (m->count == 0 || (m->type != PAXOS_ACCEPT && m->type != PAXOS_LEARN))
+		return true;
+	for (uint32_t i = 0; i < m->count; i++)
+		bytes += m->entries[i]->len + ENTRY_OVERHEAD;
+	return r->io->log_can_take(r->io_ctx, bytes);
+}
+
+/* Entries that the disk has no room for count as lost on the way; the leader is heard all the same. It
+ * sends them again. */
 void kv_replica_message(struct kv_replica *r, const struct paxos_message *m,
 			const struct kv_time *t)
 {
+	struct paxos_message bare = *m;
 	struct paxos_event ev = {.kind = PAXOS_EV_MESSAGE, .message = m};
 
+	if (!r->refused && !can_take(r, m)) {
+		if (m->type == PAXOS_LEARN)
+			return;
+		bare.count = 0;
+		bare.entries = NULL;
+		ev.message = &bare;
+	}
 	step(r, &ev, t);
 }
 

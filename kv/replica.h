@@ -44,7 +44,8 @@ struct kv_replica;
 struct kv_replica_io {
 	uint64_t (*log_append)(void *ctx, const struct wal_record *r); /* -> batch number */
 	bool (*log_busy)(void *ctx);
-	bool (*log_has_room)(void *ctx, uint64_t bytes);
+	bool (*log_has_room)(void *ctx, uint64_t bytes); /* beside the reserve */
+	bool (*log_can_take)(void *ctx, uint64_t bytes); /* reserve and all */
 	int (*log_read)(void *ctx, uint32_t group, uint64_t slot, uint64_t *ballot,
 			struct buf *payload);
 	void (*log_truncate)(void *ctx, uint32_t group, uint64_t slot);

@@ -87,6 +87,10 @@ void wal_truncate(struct wal *w, uint32_t group, uint64_t slot);
  * commands that add data is ERR_NOSPACE when false. Looks at the device's free space too. */
 bool wal_has_room(struct wal *w, uint64_t bytes);
 
+/* Could @bytes of payload be appended, reserve included? For what this node has no say in: entries
+ * that a leader sends. False: they must be refused; appending them could end the process. */
+bool wal_can_take(struct wal *w, uint64_t bytes);
+
 struct wal_stats {
 	uint64_t batches, records, bytes, syncs;
 	uint64_t sync_ns_last, sync_ns_max; /* of the write + sync */

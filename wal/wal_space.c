@@ -13,6 +13,7 @@
  * nobody write data here any more, for the sake of everything else on the device. */
 #define FREE_SEGMENTS_LEFT 8u
 #define FREE_SEGMENTS_LOW  4u
+#define TAKE_MARGIN	   4u /* this part of a segment is kept for promises and marks */
 
 uint64_t wal__now_ns(void)
 {
@@ -178,24 +179,52 @@ void wal__space_tend(struct wal *w)
 	wal__unlock(w);
 }
 
-bool wal_has_room(struct wal *w, uint64_t bytes)
+/* What segments that are there could still hold; @enough: more than that does not matter. */
+static uint64_t present_room(struct wal *w, uint64_t enough)
 {
 	uint64_t capacity = wal__limit(w) - WAL_DATA_START;
-	uint64_t want = bytes + w->segment_size; /* the reserve */
 	uint64_t room = 0;
 
-	if (device_free(w) < (uint64_t)FREE_SEGMENTS_LOW * w->segment_size)
-		return false;
-	wal__lock(w);
 	if (w->active != NULL && w->cut == 0 && wal__position(w) < wal__limit(w))
 		room += wal__limit(w) - wal__position(w);
 	if (w->spare != NULL && !w->spare->failed)
 		room += capacity;
-	room += growth(w) * capacity;
-	for (uint32_t i = 0; i < w->segment_count && room < want; i++) {
+	for (uint32_t i = 0; i < w->segment_count && room < enough; i++) {
 		if (is_free(w, w->segments[i]))
 			room += capacity;
 	}
+	return room;
+}
+
+bool wal_has_room(struct wal *w, uint64_t bytes)
+{
+	uint64_t want = bytes + w->segment_size; /* the reserve */
+	uint64_t room;
+
+	if (device_free(w) < (uint64_t)FREE_SEGMENTS_LOW * w->segment_size)
+		return false;
+	wal__lock(w);
+	room = growth(w) * (wal__limit(w) - WAL_DATA_START);
+	if (room < want)
+		room += present_room(w, want - room);
+	wal__unlock(w);
+	return want <= room;
+}
+
+/* A spare that is still being created may fail to be: it does not count. Nor does the limit of the log's
+ * size: the leader keeps to its own. */
+bool wal_can_take(struct wal *w, uint64_t bytes)
+{
+	uint64_t want = bytes + w->segment_size / TAKE_MARGIN;
+	uint64_t left = (uint64_t)FREE_SEGMENTS_LEFT * w->segment_size;
+	uint64_t room;
+
+	if (device_free(w) >= left + 2 * want)
+		return true;
+	wal__lock(w);
+	room = present_room(w, want);
+	if (w->spare != NULL && !w->spare->failed && w->spare->file == NULL)
+		room -= wal__limit(w) - WAL_DATA_START;
 	wal__unlock(w);
 	return want <= room;
 }

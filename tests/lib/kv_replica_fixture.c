@@ -62,6 +62,14 @@ static bool log_has_room(void *ctx, uint64_t bytes)
 	return !m->full;
 }
 
+static bool log_can_take(void *ctx, uint64_t bytes)
+{
+	struct krf_member *m = ctx;
+
+	(void)bytes;
+	return !m->brimful;
+}
+
 static int log_read(void *ctx, uint32_t group, uint64_t slot, uint64_t *ballot, struct buf *payload)
 {
 	struct krf_member *m = ctx;
@@ -155,6 +163,7 @@ static const struct kv_replica_io io = {
 	.log_append = log_append,
 	.log_busy = log_busy,
 	.log_has_room = log_has_room,
+	.log_can_take = log_can_take,
 	.log_read = log_read,
 	.log_truncate = log_truncate,
 	.send = send,

@@ -55,6 +55,7 @@ struct krf_member {
 	STAILQ_HEAD(, krf_record) log;
 	uint64_t batch, synced;
 	bool hold_log, busy, full, damaged; /* of the log */
+	bool brimful; /* takes no entries of others either */
 
 	STAILQ_HEAD(krf_jobs, kv_work) jobs;
 	bool hold_jobs;

@@ -207,6 +207,27 @@ static void a_full_log_takes_what_frees(void)
 	check_put(id, "b", "1");
 }
 
+static void a_full_follower_takes_nothing_and_catches_up(void)
+{
+	uint32_t id = krf_elect(&f), full = id % 3 + 1;
+	struct krf_member *m = &f.members[full];
+	uint64_t before;
+
+	check_put(id, "a", "1");
+	krf_pass(&f, NS_PER_S);
+	before = m->entries;
+	m->brimful = true;
+	check_put(id, "b", "1");
+	krf_pass(&f, 5 * NS_PER_S); /* it hears the leader, and does not stand for election */
+	check_put(id, "c", "1");
+	CHECK_U64_EQ(krf_serving(&f), id);
+	CHECK_U64_EQ(m->entries, before);
+	m->brimful = false;
+	krf_pass(&f, 5 * NS_PER_S);
+	CHECK_TRUE(m->entries >= before + 2);
+	CHECK_TRUE(krf_equal(&f));
+}
+
 static void nonsense_is_refused(void)
 {
 	uint32_t id = krf_elect(&f);
@@ -641,6 +662,7 @@ static const struct check_test tests[] = {
 	T1(a_full_queue_says_busy),
 	T1(a_slow_apply_side_says_busy),
 	T1(a_full_log_takes_what_frees),
+	T3(a_full_follower_takes_nothing_and_catches_up),
 	T1(nonsense_is_refused),
 	T1(a_retry_joins_its_twin),
 	T1(a_retry_after_the_answer_gets_the_same_answer),

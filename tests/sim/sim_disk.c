@@ -272,7 +272,6 @@ void sim_disk_restore(struct sim_disk *d, const struct sim_disk *copy)
 	TAILQ_FOREACH(g, &was->groups, link)
 		(void)sim_engine__group(d, g->id);
 	sim_disk_free(was);
-	sim_fault_note(SIM_FAULT_OLD_COPY);
 	sim_trace("disk %s: rolled back to a copy", sim_disk_name(d));
 	tell_slots(d);
 }

@@ -43,8 +43,10 @@ uint64_t sim_disk_used(const struct sim_disk *d);
 void sim_disk_crash(struct sim_disk *d);
 
 /* Damage at rest, for a disk that no process uses. They return false when there is nothing to damage;
- * what they did is traced and counted. */
-bool sim_disk_rot_log(struct sim_disk *d);    /* flips bits in a live record that is synced */
+ * what they did is traced and counted. But for a lost write it is damage that the log can tell from a
+ * torn tail: not of its last batch. A rollback, a full disk and a slow one are counted by whoever
+ * brings them about. */
+bool sim_disk_rot_log(struct sim_disk *d);    /* flips bits in a record that is synced, or a header */
 bool sim_disk_rot_engine(struct sim_disk *d); /* a flushed record cannot be read any more: ERR_CORRUPT */
 bool sim_disk_lose_write(struct sim_disk *d); /* the newest write of the log never happened */
 bool sim_disk_misdirect(struct sim_disk *d);  /* an older write went elsewhere in the log, over others */

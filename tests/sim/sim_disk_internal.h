@@ -83,7 +83,6 @@ struct sim_disk {
 	char *name;		    /* NULL: a copy */
 	struct sim_disk_faults faults;
 	uint32_t block;
-	bool full; /* noted as such */
 
 	bool made, made_log, made_engine; /* directories */
 	bool locked;

@@ -177,23 +177,17 @@ static uint64_t room(struct sim_disk *d)
 {
 	uint64_t used = sim_disk_used(d), capacity = d->faults.capacity;
 	const struct sim_op *op;
-	bool full;
 
 	if (capacity == 0)
 		return UINT64_MAX / 2;
 	TAILQ_FOREACH(op, &d->ops, link)
 		if (op->kind == SIM_OP_CREATE)
 			used += op->len;
-	full = used >= capacity;
-	if (full && !d->full)
-		sim_fault_note(SIM_FAULT_DISK_FULL);
-	d->full = full;
-	return full ? 0 : capacity - used;
+	return used >= capacity ? 0 : capacity - used;
 }
 
 static int no_space(struct sim_disk *d, const char *name, struct msg *m)
 {
-	sim_fault_note(SIM_FAULT_DISK_FULL);
 	sim_trace("disk %s: no space for %s", sim_disk_name(d), name);
 	return msg_set(m, ERR_NOSPACE, "create %s/log/%s: no space", sim_disk_name(d), name);
 }

@@ -22,9 +22,10 @@
  * roles: as what a node can hit it. L leads a group, F leads none, C coordinates transactions, P takes
  * part in them; N: a node outside of a running cluster's life, as the trigger says.
  * trigger: what makes it happen. load; elect: another leader is killed; hand_over: leaderships are given
- * away; freeze: another leader stops and goes on; bounce: another node restarts; rewrite: a replica lags;
- * floor: sessions grow old; boot: the node itself starts, and has missed entries; behind: it starts,
- * behind the others' logs; source: another one does; init: a cluster is made. */
+ * away; freeze: another leader stops and goes on; bounce: another node restarts;
+ * floor: sessions grow old; boot: the node itself starts, and has missed entries; boot_elect: then a
+ * leader is killed; behind: it starts, behind the others' logs; source: another one does; init: a cluster
+ * is made. */
 #define FAILPOINTS(X)                                                                              \
 	/* the log */                                                                              \
 	X(log_promise, "LF", "hand_over", "a promise is in the log's memory, not on disk")         \
@@ -38,7 +39,7 @@
 	X(log_header_after, "LF", "load", "a segment has its new header, nothing behind it")       \
 	X(log_create_before, "N", "init", "a segment file is not there yet")                       \
 	X(log_create_after, "N", "init", "a segment file is there, without a header")              \
-	X(log_rewrite, "LF", "rewrite", "live records of an old segment are about to be appended") \
+	X(log_rewrite, "LF", "load", "live records of an old segment are about to be appended") \
 	/* engine, small files */                                                                  \
 	X(engine_before_commit, "LFCP", "load", "an entry is executed, its batch not written")     \
 	X(engine_after_commit, "LFCP", "load", "an entry is in the engine (memory), not answered") \
@@ -64,7 +65,7 @@
 	X(send_accept, "LCP", "load", "ACCEPT, with entries or a heartbeat")                       \
 	X(send_accepted, "FCP", "load", "ACCEPTED; the entries are on disk")                       \
 	X(send_reject, "F", "freeze", "REJECT: a higher ballot was promised")                      \
-	X(send_learn_request, "N", "boot", "LEARN_REQUEST: chosen slots are missing here")         \
+	X(send_learn_request, "N", "boot_elect", "LEARN_REQUEST: chosen slots are missing here")         \
 	X(send_learn, "L", "bounce", "LEARN, chosen entries for one that lacks them")              \
 	X(send_timeout_now, "L", "hand_over", "TIMEOUT_NOW; the lease has ended here")             \
 	/* messages between groups, each before it is sent */                                      \

@@ -70,8 +70,8 @@ load_start() {
 	read -r -t 30 line <&"${LOAD[0]}" && [ "$line" = ready ]
 }
 some_leader() { # of a data group picked afresh: sets `node`
-	local pair g=$((RANDOM % 3 + 1)) try
-	for try in $(seq 100); do
+	local pair g=$((RANDOM % 3 + 1))
+	for _ in $(seq 100); do
 		ask leaders
 		for pair in $answer; do [ "${pair%%:*}" = $g ] && node=${pair##*:}; done
 		[ "$node" != 0 ] && return 0

@@ -38,6 +38,7 @@
 #define BULK_SIZE   16384u
 #define SETTLE_NS   (30 * NS_PER_S)
 #define CALL_NS	    (1 * NS_PER_S)
+#define FLOOR_IDS   80u
 #define SETTLE_STEP (10 * NS_PER_MS)
 
 enum what { KEY_PAIR = 1, KEY_SINGLE, KEY_RIVAL, KEY_HELD, KEY_BULK, KEY_SESSION };
@@ -850,6 +851,11 @@ static int prepare(struct load *l)
 	struct msg m = {""};
 	int err = open_session(l, &l->client);
 
+	/* Ids below the lowest open session are closed for good once there are FLOOR_IDS of them. */
+	while (!err && !l->calm && kv_client_id(l->client) < FLOOR_IDS) {
+		kv_client_close(l->client);
+		err = open_session(l, &l->client);
+	}
 	if (err)
 		return err;
 	map = kv_client_layout(l->client);

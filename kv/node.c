@@ -174,7 +174,9 @@ static int open_identity(struct kv_node *n, struct msg *m)
 			      n->dir.path);
 	else if (err == ERR_NOT_FOUND)
 		err = 0;
-	else if (!err && kv__layout_adopt(n, buf_slice(&b)) != 0)
+	else if (!err && (err = kv__layout_adopt(n, buf_slice(&b))) == ERR_NOMEM)
+		(void)msg_set(m, err, "%s/cluster: out of memory", n->dir.path);
+	else if (err == ERR_PROTO)
 		err = msg_set(m, ERR_CORRUPT, "%s/cluster: malformed", n->dir.path);
 	else if (!err && !kv_layout_node(&n->layout, n->cfg.id))
 		err = msg_set(m, ERR_IDENTITY, "%s/cluster: the layout has no node %u",

@@ -199,7 +199,7 @@ int kv__init_cluster(struct kv_node *n, struct slice bytes, struct msg *m)
 	int err = kv_layout_decode(bytes, &l);
 
 	if (err)
-		return msg_set(m, err, "malformed layout");
+		return msg_set(m, err, "layout: %s", err_text(err));
 	err = n->has_layout ? compare_layout(n, &l, m) : check_layout(n, &l, m);
 	kv_layout_release(&l);
 	if (err || n->has_layout)

@@ -129,8 +129,10 @@ int kv__peers_load(struct kv_node *n, struct msg *m)
 			err = load_peer(n, dec_bytes(&d, DATADIR_FILE_SIZE_MAX));
 		if (!err)
 			err = dec_end(&d);
-		if (err)
-			msg_set(m, ERR_CORRUPT, "%s/peers: malformed", n->dir.path);
+		if (err == ERR_NOMEM)
+			(void)msg_set(m, err, "%s/peers: out of memory", n->dir.path);
+		else if (err)
+			err = msg_set(m, ERR_CORRUPT, "%s/peers: malformed", n->dir.path);
 	}
 	buf_release(&b);
 	return err;

@@ -401,7 +401,8 @@ static int replay_one(struct recovery *r, const struct found *f, wal_replay_fn *
 			continue;
 		err = replay(ctx, &record);
 		if (err != 0)
-			return msg_set(r->m, err, "the log's replay was given up");
+			return msg_set(r->m, err, "the log's replay was given up: %s",
+				       err_text(err));
 	}
 	return 0;
 }

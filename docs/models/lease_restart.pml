@@ -149,15 +149,15 @@ inline promise_lease(m, b) {
 	barb[m] = b; bar[m] = L
 }
 
-/* recv_accepted.c; paxos_lease.c: paxos__lease_ack: of the lease that n counts from its own send time
+/* recv_accepted.c; paxos_lease.c: paxos__lease_ack: of the lease that the leader counts from its own send time
  * `rest` is left. */
-inline lease_ack(n, m, rest) {
+inline lease_ack(leader, peer, rest) {
 #ifdef MUTANT_FROM_RECEIPT
-	lease[AT(n, m)] = LL;
+	lease[AT(leader, peer)] = LL;
 #else
-	if :: rest > lease[AT(n, m)] -> lease[AT(n, m)] = rest :: else fi;
+	if :: rest > lease[AT(leader, peer)] -> lease[AT(leader, peer)] = rest :: else fi;
 #endif
-	check_leases(n)
+	check_leases(leader)
 }
 
 /* recv_accept.c. A heartbeat of ballot b arrives; its ACCEPTED is counted, or lost, or takes its time. */

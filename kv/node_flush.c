@@ -8,7 +8,8 @@
 #include "base/mem.h"
 #include "kv/node_internal.h"
 
-#define LOOK_NS (1 * NS_PER_S) /* while anything is unflushed */
+#define LOOK_NS (1 * NS_PER_S)	   /* while anything is unflushed */
+#define ROOM_NS (200 * NS_PER_MS) /* between flushes for the sake of a full log */
 
 struct flush_wait {
 	STAILQ_ENTRY(flush_wait) link;
@@ -182,6 +183,18 @@ void kv__flush_request(struct kv_node *n, const struct kv_caller *c)
 	w->caller = *c;
 	STAILQ_INSERT_TAIL(&n->flush_next, w, link);
 	start(n, true);
+}
+
+bool kv__flush_make_room(struct kv_node *n)
+{
+	uint64_t now = env_mono_ns(n->env);
+
+	if (n->flushing || !n->online || now - n->room_ns < ROOM_NS ||
+	    engine_unflushed_bytes(n->engine) == 0)
+		return false;
+	n->room_ns = now;
+	start(n, true);
+	return false;
 }
 
 void kv__flush_peers(struct kv_node *n)

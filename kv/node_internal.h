@@ -114,6 +114,7 @@ struct kv_node {
 	bool flushing, flush_again;
 	bool trim_due; /* memory may be given back when it is quiet */
 	uint64_t last_entry_ns;
+	uint64_t room_ns;	 /* when a flush was last begun to make room */
 	uint64_t appended_bytes; /* to the log since the last flush of the engine began */
 	STAILQ_HEAD(, flush_wait) flush_waits, flush_next;
 	bool peers_dirty;
@@ -195,6 +196,8 @@ void kv__flush_begin(struct kv_node *n); /* the node is up */
 void kv__flush_note_entry(struct kv_node *n); /* an entry was applied */
 void kv__flush_note_append(struct kv_node *n, size_t bytes);
 void kv__flush_request(struct kv_node *n, const struct kv_caller *c); /* c may be NULL */
+/* The log lacks room: a flush lets it be cut. False: not yet. */
+bool kv__flush_make_room(struct kv_node *n);
 void kv__flush_peers(struct kv_node *n); /* writes the file `peers` soon */
 void kv__flush_free(struct kv_node *n);
 

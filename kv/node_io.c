@@ -28,14 +28,14 @@ static bool io_log_has_room(void *ctx, uint64_t bytes)
 {
 	struct kv_node *n = ctx;
 
-	return wal_has_room(n->wal, bytes);
+	return wal_has_room(n->wal, bytes) || kv__flush_make_room(n);
 }
 
 static bool io_log_can_take(void *ctx, uint64_t bytes)
 {
 	struct kv_node *n = ctx;
 
-	return wal_can_take(n->wal, bytes);
+	return wal_can_take(n->wal, bytes) || kv__flush_make_room(n);
 }
 
 static int io_log_read(void *ctx, uint32_t group, uint64_t slot, uint64_t *ballot,

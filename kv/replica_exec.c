@@ -255,6 +255,26 @@ static void drop(struct kv_replica *r, struct command *c, int err)
 	mem_free(c);
 }
 
+/* The log has not even room on its reserve. What clients sent is theirs to send again, what the state
+ * machine wanted it will want again. */
+static void refuse_batch(struct kv_replica *r, struct command_list *batch)
+{
+	struct wait_key key;
+	struct command *c;
+	struct wait *w;
+	bool adds_data;
+
+	while ((c = STAILQ_FIRST(batch)) != NULL) {
+		STAILQ_REMOVE_HEAD(batch, link);
+		if (c->from == COMMAND_CLIENT &&
+		    tsm_request_check(slice_of(c->data, c->len), &key.client, &key.sequence,
+				      &adds_data) == 0 &&
+		    (w = wait_find(r, &key)) != NULL)
+			wait_answer(r, w, ERR_NOSPACE, (struct slice){0});
+		drop(r, c, ERR_NOSPACE);
+	}
+}
+
 static int propose(struct kv_replica *r, const struct kv_time *t)
 {
 	struct command_list batch = STAILQ_HEAD_INITIALIZER(batch);
@@ -268,8 +288,14 @@ static int propose(struct kv_replica *r, const struct kv_time *t)
 	gather(r, &batch, &data);
 	ev.propose.kind = PAXOS_COMMANDS;
 	ev.propose.data = buf_slice(&data);
-	err = buf_ok(&data) ? kv__step(r, &ev, t, &up) : ERR_NOMEM;
-	if (err) { /* BUSY, NOMEM: later. NOT_LEADER: the change of role answers the callers */
+	err = buf_ok(&data) ? 0 : ERR_NOMEM;
+	if (!err && !r->io->log_can_take(r->io_ctx, data.len))
+		err = ERR_NOSPACE;
+	if (!err)
+		err = kv__step(r, &ev, t, &up);
+	if (err == ERR_NOSPACE) {
+		refuse_batch(r, &batch);
+	} else if (err) { /* BUSY, NOMEM: later. NOT_LEADER: the change of role answers the callers */
 		put_back(r, &batch);
 	} else {
 		slot = up.proposed_slot;

@@ -32,6 +32,7 @@ struct client {
 	uint32_t fibers_left;
 	struct fiber *waiter;
 	bool replacing;
+	bool lost; /* its session was closed */
 	uint64_t call_since[FIBERS_MAX]; /* 0: none is under way */
 };
 
@@ -112,6 +113,7 @@ static void end(struct worker *w, size_t id, int err, bool wrote, const struct h
 	uint64_t v[3] = {id, (uint64_t)o, r ? r->value : 0};
 
 	sim_note("call %zu: %s", id, err_text(err));
+	w->c->lost |= err == ERR_SESSION;
 	w->c->call_since[w->index] = 0;
 	sim_load_stats.ok += o == HISTORY_OK;
 	sim_load_stats.failed += o == HISTORY_FAILED;
@@ -373,7 +375,7 @@ static void transfer(struct worker *w)
 	txn_add(&m, key_of(ACCOUNT, to, 0, b), value_field, (int64_t)amount, false);
 	w->c->call_since[w->index] = sim_now();
 	sim_load_stats.calls++;
-	(void)run(w, &m, &r);
+	w->c->lost |= run(w, &m, &r) == ERR_SESSION;
 	w->c->call_since[w->index] = 0;
 	txn_result_release(&r);
 	txn_mini_release(&m);
@@ -559,11 +561,11 @@ static void worker_fiber(void *arg)
 	struct worker *w = arg;
 	struct client *c = w->c;
 
-	while (!finishing) {
+	while (!finishing && !c->lost) {
 		one_call(w);
 		(void)fiber_sleep(sim_between(cfg.think_min_ns, cfg.think_max_ns));
 	}
-	if (w->index == 0)
+	if (w->index == 0 && !c->lost)
 		last_calls(w);
 	mem_free(w);
 	if (--c->fibers_left == 0)
@@ -635,12 +637,22 @@ static void client_fn(struct sim_client_env *e)
 	kv_client_close(c->kv);
 }
 
+static void client_start(void *ctx);
+
+static void replace(struct client *c)
+{
+	c->replacing = true;
+	sim_at(sim_now() + sim_between(REPLACE_MIN_NS, REPLACE_MAX_NS), client_start, c);
+}
+
 static void client_exit(struct sim_proc *p, const char *why)
 {
 	struct client *c = p->user;
 
 	(void)why;
 	c->proc = NULL;
+	if (!finishing)
+		replace(c);
 }
 
 static void client_start(void *ctx)
@@ -648,7 +660,7 @@ static void client_start(void *ctx)
 	struct client *c = ctx;
 	char name[24];
 
-	c->replacing = false;
+	c->replacing = c->lost = false;
 	memset(c->call_since, 0, sizeof(c->call_since));
 	c->env = (struct sim_client_env){.fn = client_fn, .arg = c};
 	snprintf(name, sizeof(name), "client %u", c->number);
@@ -688,8 +700,7 @@ void sim_load_kill_one(void)
 	sim_fault_note(SIM_FAULT_CLIENT_CRASH);
 	sim_proc_kill(c->proc);
 	c->proc = NULL;
-	c->replacing = true;
-	sim_at(sim_now() + sim_between(REPLACE_MIN_NS, REPLACE_MAX_NS), client_start, c);
+	replace(c);
 }
 
 void sim_load_pause_one(uint64_t ns)

@@ -207,6 +207,22 @@ static void a_full_log_takes_what_frees(void)
 	check_put(id, "b", "1");
 }
 
+static void a_brimful_log_refuses_all_and_recovers(void)
+{
+	uint32_t id = krf_elect(&f);
+	uint64_t put, del;
+
+	check_put(id, "a", "1");
+	f.members[id].brimful = true;
+	put = krf_put(&f, id, "b", "1");
+	del = krf_del(&f, id, "a");
+	krf_settle(&f);
+	CHECK_ERR(krf_answer(&f, put, NULL), ERR_NOSPACE);
+	CHECK_ERR(krf_answer(&f, del, NULL), ERR_NOSPACE);
+	f.members[id].brimful = false;
+	check_put(id, "b", "1");
+}
+
 static void a_full_follower_takes_nothing_and_catches_up(void)
 {
 	uint32_t id = krf_elect(&f), full = id % 3 + 1;
@@ -662,6 +678,7 @@ static const struct check_test tests[] = {
 	T1(a_full_queue_says_busy),
 	T1(a_slow_apply_side_says_busy),
 	T1(a_full_log_takes_what_frees),
+	T1(a_brimful_log_refuses_all_and_recovers),
 	T3(a_full_follower_takes_nothing_and_catches_up),
 	T1(nonsense_is_refused),
 	T1(a_retry_joins_its_twin),

@@ -11,6 +11,7 @@ packages=(
 	# run
 	fuse3
 	# test
+	clang libclang-rt-dev
 	libcunit1-dev shellcheck spin sqlite3 attr rsync iproute2 procps
 )
 

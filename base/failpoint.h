@@ -24,8 +24,8 @@
  * trigger: what makes it happen. load; elect: another leader is killed; hand_over: leaderships are given
  * away; freeze: another leader stops and goes on; bounce: another node restarts;
  * floor: sessions grow old; boot: the node itself starts, and has missed entries; boot_elect: then a
- * leader is killed; behind: it starts, behind the others' logs; source: another one does; init: a cluster
- * is made. */
+ * leader is killed; behind: it starts, behind the others' logs; source: another one does; init: a
+ * cluster is made. */
 #define FAILPOINTS(X)                                                                              \
 	/* the log */                                                                              \
 	X(log_promise, "LF", "hand_over", "a promise is in the log's memory, not on disk")         \
@@ -65,7 +65,7 @@
 	X(send_accept, "LCP", "load", "ACCEPT, with entries or a heartbeat")                       \
 	X(send_accepted, "FCP", "load", "ACCEPTED; the entries are on disk")                       \
 	X(send_reject, "F", "freeze", "REJECT: a higher ballot was promised")                      \
-	X(send_learn_request, "N", "boot_elect", "LEARN_REQUEST: chosen slots are missing here")         \
+	X(send_learn_request, "N", "boot_elect", "LEARN_REQUEST: chosen slots are missing")   \
 	X(send_learn, "L", "bounce", "LEARN, chosen entries for one that lacks them")              \
 	X(send_timeout_now, "L", "hand_over", "TIMEOUT_NOW; the lease has ended here")             \
 	/* messages between groups, each before it is sent */                                      \

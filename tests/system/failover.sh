@@ -129,8 +129,8 @@ measure() { # measure WAY
 		lose "$1" "$node"
 		ask after
 		until_true 60 passed_again
-		[ "$1" = slow_disk ] && leads_still "$node" && kept=$((kept + 1))
 		echo "${answer%% *}" >>"$T/stalls.$1"
+		if [ "$1" = slow_disk ] && leads_still "$node"; then kept=$((kept + 1)); fi
 		bring_back "$1" "$node"
 		ask check
 		case $answer in ok*) ;; *) die "$1, round $i, node $node: $answer" || return 1 ;; esac

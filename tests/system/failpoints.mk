@@ -1,4 +1,7 @@
 # The failpoint build: the same sources with -DPAXFS_FAILPOINTS (base/failpoint.h), in a directory of its own.
+FP_LOAD_OBJ := $(BUILD)/tests/system/fp_load_work.o $(BUILD)/tests/system/fp_load_checks.o
+$(BUILD)/tests/system/fp_load: $(FP_LOAD_OBJ)
+
 BUILD_FP ?= $(BUILD)-fp
 
 .PHONY: failpoints-build failpoints failover kill-rounds

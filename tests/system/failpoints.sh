@@ -2,7 +2,7 @@
 # Every named failpoint (base/failpoint.h) in each role where it can be hit: the node dies there, under load;
 # it comes back, and nothing acknowledged is lost, transactions are whole, replicas equal, no lock stays.
 #
-# SEED picks the few that a run takes (POINTS_MAX, 24); ALL=1 takes all; POINTS="name name" these.
+# SEED picks the few that a run takes (POINTS_MAX, 20); ALL=1 takes all; POINTS="name name" these.
 # shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 FP=${BUILD_FP:-${PROG%/tests/system}-fp}
@@ -10,7 +10,7 @@ case $FP in /*) ;; *) FP=$(cd "$(dirname "$0")/../.." && pwd)/$FP ;; esac
 SRC=$(cd "$(dirname "$0")/../.." && pwd)
 PAXFS=$FP/paxfs
 SEED=${SEED:-$RANDOM}
-POINTS_MAX=${POINTS_MAX:-24}
+POINTS_MAX=${POINTS_MAX:-20}
 HIT_SECONDS=30
 
 export PAXFS_FAILPOINT_DIR=$T/fp
@@ -262,6 +262,32 @@ test_each_point_in_each_role() {
 	[ $failed_points -eq 0 ] && [ "$hit" -gt 0 ]
 }
 
+# The other actions: a failed write ends the process, a stopped one goes on, a damaged chunk is fetched again.
+test_other_actions() {
+	local node pid
+	[ -f "$T/data/local.json" ] || "$PAXFS" local up --data "$T/data" --nodes 3 --groups 3
+	restart_nodes
+	load_start
+	choose L log_before_write
+	pid=$(node_pid "$node")
+	arm "$pid" log_before_write:3:error
+	until_true 10 gone "$pid"
+	tail -n 3 "$T/data/n$node.log" | grep -q 'write of .* failed'
+	restart_nodes
+	check
+	choose L send_accept
+	pid=$(node_pid "$node")
+	arm "$pid" send_accept:5:stop
+	until_true 10 grep -q '^State:.*stopped' "/proc/$pid/status"
+	kill -CONT "$pid"
+	check
+	boots $((node % 3 + 1)) install_chunk:1:error 5
+	until_true 20 fired "$pid" install_chunk
+	check
+	gone "$pid" && die "an error of a chunk ended the node"
+	ask quit
+}
+
 serves() { # what was put is there
 	echo "$1" | "$PAXFS" put --endpoints "$2" "$1" && [ "$("$PAXFS" get --endpoints "$2" "$1")" = "$1" ]
 }
@@ -269,6 +295,7 @@ some_fired() { cat "$PAXFS_FAILPOINT_DIR"/*.fired | grep -q "$1"; }
 # Nodes die while a cluster is made; `up` again makes it.
 test_making_a_cluster() {
 	local point t0 dir up
+	trap 'for dir in "$T"/new.*/; do "$PAXFS" local down --data "$dir" >/dev/null 2>&1; done' EXIT
 	while read -r point; do
 		dir=$T/new.$point
 		PAXFS_FAILPOINT=$point "$PAXFS" local up --data "$dir" --nodes 3 --groups 3 >"$T/up.out" 2>&1 &

@@ -67,6 +67,7 @@ struct attempt {
 	uint64_t timeout_ns, backoff_ns, deadline_ns;
 	unsigned silences;  /* nodes that answered nothing */
 	unsigned redirects; /* in a row, without a pause */
+	unsigned nomem;	    /* answers that did not fit memory */
 	bool *unknown;
 };
 
@@ -105,6 +106,11 @@ static int after_transport_error(struct attempt *a, int err)
 	case ERR_UNREACHABLE:
 	case ERR_BUSY:
 		break;
+	case ERR_NOMEM: /* for the request, or for its answer: it is asked for again */
+		*a->unknown = true;
+		if (++a->nomem == NOMEM_TRIES)
+			return err;
+		break;
 	case ERR_INTERRUPTED:
 		*a->unknown = true;
 		return err;
@@ -114,7 +120,7 @@ static int after_transport_error(struct attempt *a, int err)
 	a->c->stats.retries++;
 	if (err == ERR_TIMEOUT)
 		return after_timeout(a);
-	if (err != ERR_BUSY)
+	if (err != ERR_BUSY && err != ERR_NOMEM)
 		suspect(a, SUSPECT_NS);
 	return kv__pause(a->c, &a->backoff_ns, a->deadline_ns);
 }

@@ -102,7 +102,8 @@ static int send_request(struct kv_write *w, const struct tsm_request *q, struct 
 			       : ERR_NOMEM;
 	buf_release(&request);
 	w->undecided = err != 0 && unknown;
-	if (!unknown || w->client == 0 || (err != ERR_INTERRUPTED && err != ERR_NOSPACE))
+	if (!unknown || w->client == 0 ||
+	    (err != ERR_INTERRUPTED && err != ERR_NOSPACE && err != ERR_NOMEM))
 		return err;
 	fate = settle(w, group, err, reply, body);
 	if (fate == 0) {
@@ -110,6 +111,18 @@ static int send_request(struct kv_write *w, const struct tsm_request *q, struct 
 		return 0;
 	}
 	return err == ERR_INTERRUPTED ? err : fate;
+}
+
+/* It was executed: to be without memory for that is worth a few tries. */
+static int take_reply(const struct kv_write *w, struct slice body, struct txn_result *r)
+{
+	int err = ERR_NOMEM;
+
+	for (unsigned tries = 0; err == ERR_NOMEM && tries < MERGE_TRIES; tries++) {
+		txn_result_prepare(r, w->m);
+		err = txn_result_merge(r, body);
+	}
+	return err;
 }
 
 int kv__write_once(struct kv_write *w, struct txn_result *r)
@@ -138,10 +151,8 @@ int kv__write_once(struct kv_write *w, struct txn_result *r)
 	err = send_request(w, &q, &reply, &body);
 	if (w->client)
 		TAILQ_REMOVE(&c->inflight, &self, link);
-	if (!err) {
-		txn_result_prepare(r, w->m);
-		err = txn_result_merge(r, body);
-	}
+	if (!err)
+		err = take_reply(w, body, r);
 	buf_release(&reply);
 	if (w->client && w->client == c->id &&
 	    (err == ERR_SESSION || (!err && r->status == ERR_SESSION)))

@@ -13,6 +13,8 @@
 #define ATTEMPT_NS_MAX	 (2 * NS_PER_S)
 #define BACKOFF_NS_MIN	 (2 * NS_PER_MS)
 #define BACKOFF_NS_MAX	 (100 * NS_PER_MS)
+#define NOMEM_TRIES	 4u /* of a call that has no memory for the request or its answer */
+#define MERGE_TRIES	 4u
 #define CANCEL_NS	 (2 * NS_PER_S) /* how long an interrupted write waits for its fate */
 #define UNLOCK_NS	 (5 * NS_PER_S) /* how long locks are asked to be given up */
 #define SUSPECT_NS	 (250 * NS_PER_MS) /* a node that broke off is not asked again so soon */

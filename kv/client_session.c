@@ -17,6 +17,7 @@ void kv__session_key(struct buf *out, uint64_t id)
 {
 	kv_meta_key(out, KV_KEY_SESSION);
 	buf_add_be64(out, id);
+	buf_must(out); /* an empty one would stand for all keys */
 }
 
 static int issue_id(struct kv_client *c, uint64_t deadline_ns, uint64_t *id)
@@ -59,7 +60,7 @@ static int put_record(struct kv_client *c, uint64_t id)
 	txn_put(&m, buf_slice(&key), buf_slice(&value));
 	txn_set_now(&m, buf_slice(&key), SESSION_RENEWED);
 	txn_set_now(&m, buf_slice(&key), FIELD_OPENED);
-	err = kv__exec_as(c, &m, id, &r);
+	err = buf_ok(&value) ? kv__exec_as(c, &m, id, &r) : ERR_NOMEM;
 	txn_result_release(&r);
 	txn_mini_release(&m);
 	buf_release(&key);

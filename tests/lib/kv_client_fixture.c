@@ -245,11 +245,16 @@ static int deliver(struct kcf *k, struct kcf_call *c, const struct kcf_fate *f,
 {
 	struct buf body = BUF_INIT;
 	uint32_t hint = 0;
-	int err = serve(k, c, f, &hint, &body);
+	int err;
 
+	mem_fail_pause(true); /* the cluster has its memory, when a client runs out of it */
+	err = serve(k, c, f, &hint, &body);
+	mem_fail_pause(false);
 	buf_reset(reply);
 	kv_envelope_encode(reply, err, hint, k->layout.version, buf_slice(&body));
 	buf_release(&body);
+	if (!buf_ok(reply))
+		return ERR_NOMEM; /* it was executed, though */
 	if (f->after)
 		return f->after == ERR_TIMEOUT ? be_silent(k, deadline_ns) : f->after;
 	while (f->hold && !k->release) {
@@ -273,7 +278,9 @@ static int transport_call(struct kv_transport *t, const char *address, uint8_t t
 		return ERR_INTERRUPTED;
 	if (k->now_ns >= deadline_ns)
 		return ERR_UNREACHABLE;
+	mem_fail_pause(true);
 	c = record(k, address, type, parts, n);
+	mem_fail_pause(false);
 	if (k->script)
 		k->script(k, c, &f);
 	if (fiber_sleep(KCF_LATENCY_NS) != 0)

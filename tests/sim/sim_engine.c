@@ -1,8 +1,6 @@
 /* The engine of a node, as its process sees it: a layer per group with all that is committed. Beside
  * it each batch goes to the disk, where it waits for a flush (sim_engine_disk.c). What a process has
  * open begins as the flushed state itself and becomes a copy at the first commit. */
-#include <inttypes.h>
-
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/err.h"
@@ -350,8 +348,6 @@ static int sim_install_finish(struct engine_group *base, uint64_t applied)
 	g->staged = g->rot = NULL;
 	atomic_store(&base->applied, applied);
 	engine__durable_raise(base, applied);
-	sim_trace("disk %s: group %" PRIu32 " installed at %" PRIu64, sim_disk_name(d), base->id,
-		  applied);
 	if (sim_engine_watch != NULL && sim_engine_watch->installed != NULL)
 		sim_engine_watch->installed(d, base->id, applied);
 	return 0;

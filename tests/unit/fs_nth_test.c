@@ -291,7 +291,7 @@ static void check_read_long(struct world *w)
 static void fill_dir(struct world *w)
 {
 	for (int i = 0; i < 40; i++) {
-		char name[16];
+		char name[32];
 
 		snprintf(name, sizeof(name), "entry-%02d", i);
 		(void)fsc_file(w->m, w->dir, name, "");

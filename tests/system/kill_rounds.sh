@@ -26,7 +26,7 @@ percentile() { # percentile P FILE of sorted numbers
 	awk -v p="$1" '{v[NR] = $1} END {i = int((NR * p + 99) / 100); print v[i < 1 ? 1 : i]}' "$2"
 }
 
-one_round() {
+one_round() { # one_round WRITER
 	local t0 n pids p
 	n=$(acked)
 	ask mark
@@ -43,7 +43,9 @@ one_round() {
 	echo $(($(now_ms) - t0)) >>"$T/recovery"
 	tail -n 100 "$T/acks" | sed '$d' >"$T/acks.last" # the last line may be half written
 	"$PROG/ackwriter" check "$MNT/rounds" "$T/acks.last"
+	kill -STOP "$1" # replicas are compared at rest
 	ask check
+	kill -CONT "$1"
 	case $answer in ok*) ;; *) die "$answer" ;; esac
 }
 test_all_nodes_killed_again_and_again() {
@@ -57,7 +59,7 @@ test_all_nodes_killed_again_and_again() {
 	exec 6>"$T/hold"
 	load_start
 	for i in $(seq "$ROUNDS"); do
-		one_round || die "round $i"
+		one_round $w || die "round $i"
 	done
 	ask quit # it has inherited the fifo
 	exec 6>&-

@@ -34,6 +34,11 @@ void fault_disarm(struct fault *f)
 	mem_fail_nth(0);
 }
 
+bool fault_has_fired(const struct fault *f)
+{
+	return f->fired || (f->armed && mem_fail_left() == 0);
+}
+
 bool fault_hit(struct fault *f, int err)
 {
 	fault_disarm(f);

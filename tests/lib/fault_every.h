@@ -38,6 +38,8 @@ typedef void fault_fn(struct fault *f);
 void fault_arm(struct fault *f);    /* does nothing when it has fired */
 void fault_disarm(struct fault *f); /* may be called twice */
 
+bool fault_has_fired(const struct fault *f); /* also while armed */
+
 /* @err is ERR_NOMEM: true, and it must have fired. Else @err must be 0, fired (it went on without the
  * memory) or not. Disarms. */
 bool fault_hit(struct fault *f, int err);

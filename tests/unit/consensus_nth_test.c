@@ -129,7 +129,7 @@ static void three_nodes(struct fault *f)
 		hand_init(&h[i], i + 1, 3);
 	leader = leader_of();
 	for (unsigned i = 0; i < 12; i++) {
-		char text[16];
+		char text[32];
 
 		snprintf(text, sizeof(text), "value-%u", i);
 		CHECK_OK(hand_propose(&h[leader], text));

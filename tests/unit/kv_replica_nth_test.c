@@ -253,7 +253,7 @@ static void snapshot(struct fault *the_fault)
 	away = id % 3 + 1;
 	f.members[away].cut = true;
 	for (unsigned i = 0; i < 12; i++) {
-		char key[8];
+		char key[16];
 
 		snprintf(key, sizeof(key), "k%u", i % 3);
 		put(key, value);

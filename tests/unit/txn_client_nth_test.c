@@ -24,7 +24,7 @@ static void build(struct txn_mini *m)
 	static uint8_t block[6000];
 
 	for (unsigned i = 0; i < 20; i++) { /* more than the lists begin with */
-		char key[16];
+		char key[32];
 
 		snprintf(key, sizeof(key), "%c-key-%02u", i % 2 ? 'a' : 'z', i);
 		(void)txn_if_exists(m, slice_str(key));
@@ -115,7 +115,7 @@ static void make_reply(struct buf *b, unsigned part)
 	enc_u64(b, REPLY_SCAN);
 	enc_u64(b, 1);
 	for (unsigned i = 0; i < 70; i++) {
-		char key[16];
+		char key[32];
 
 		snprintf(key, sizeof(key), "key-%02u", i);
 		enc_u64(b, REPLY_ITEM);

@@ -11,6 +11,8 @@ $(BUILD)/tests/unit/kv_replica_nth_test: LDFLAGS += $(patsubst %,-Wl$(comma)--wr
 	$(addprefix replica_,message tick peer done turn installed durable exec read admin synced restore start))
 
 # These define the file calls themselves.
-NTH_FILE_TESTS := tests/unit/kv_datadir_nth_test tests/unit/kv_engine_nth_test tests/unit/wal_dir_nth_test \
+NTH_FILE_TESTS := tests/unit/kv_datadir_nth_test tests/unit/kv_engine_nth_test tests/unit/wal_nth_test \
 	tests/scenario/kv_start_nth_test
 $(NTH_FILE_TESTS:%=$(BUILD)/%): $(BUILD)/tests/unit/nth_files.o
+
+$(BUILD)/tests/unit/wal_nth_test: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=wal_%,open append submit truncate read)

@@ -73,7 +73,9 @@ endpoints() {
 }
 faulty_mount() {
 	mkdir -p "$MNT"
-	"$PAXFS" mount "$EP" "$MNT"
+	"$PAXFS" mount -f "$EP" "$MNT" </dev/null >"$T/data/mount.log" 2>&1 6>&- &
+	remember mount $!
+	until_true 20 grep -q " $MNT fuse" /proc/mounts
 }
 heal_all() {
 	local i
@@ -116,7 +118,7 @@ judge() {
 	rm -f "$T"/history/*.hist "$T"/load.*.out
 }
 # The number of operations that a load has finished, by its own account.
-load_count() { tail -n 1 "$T/load.$1.out" | awk '{print $2}'; }
+load_count() { tail -n 1 "$T/load.$1.out" | awk '$2 ~ /^[0-9]+$/ {n = $2} END {print n + 0}'; }
 
 same_and_clean() {
 	"$PROG/rawwipe" "$EP"
@@ -127,12 +129,40 @@ same_and_clean() {
 fault_cleanup() {
 	set +e
 	local f
-	unmount_quietly "$MNT"
+	if grep -q " $MNT fuse" /proc/mounts; then # not without a limit: the store may be down
+		timeout -s KILL 20 umount "$MNT" 2>/dev/null || umount -l "$MNT"
+	fi
 	for f in "$T"/pid.*; do
 		[ -f "$f" ] || continue
 		kill -CONT "$(cat "$f")" 2>/dev/null
 		kill -KILL "$(cat "$f")" 2>/dev/null
 		until_true 10 gone "$(cat "$f")"
 	done
+	for f in "$T"/data/n*; do
+		if grep -q " $f tmpfs" /proc/mounts; then umount "$f"; fi
+	done
 	cleanup
 }
+
+# The longest call that a load saw while COMMAND ran, in ms: LONGEST.
+longest_during() { # longest_during NUMBER COMMAND...
+	local n=$1 pid marks
+	shift
+	pid=$(pid_of "load$n")
+	marks=$(grep -c '^mark' "$T/load.$n.out" || true)
+	kill -USR1 "$pid"
+	until_true 10 marked "$n" $((marks + 1))
+	"$@"
+	kill -USR1 "$pid"
+	until_true 10 marked "$n" $((marks + 2))
+	LONGEST=$(grep '^mark' "$T/load.$n.out" | tail -n 1 | sed 's/.*longest_ms \([0-9]*\).*/\1/')
+}
+marked() { [ "$(grep -c '^mark' "$T/load.$1.out")" -ge "$2" ]; }
+# load_goes_on NUMBER OPERATIONS [SECONDS]: so many more end
+load_goes_on() {
+	local target
+	target=$(($(load_count "$1") + $2))
+	until_true "${3:-30}" load_reached "$1" "$target"
+}
+load_reached() { [ "$(load_count "$1")" -ge "$2" ]; }
+pass_seconds() { read -r -t "$1" <> <(:) || true; } # how long a fault lasts

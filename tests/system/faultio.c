@@ -11,14 +11,14 @@
  *               tear=EIO          the first half is written, then as fail
  *               delay=MS          the call takes so much longer
  *               drop              the call does nothing and says that all went well
- *   OPERATIONS  comma-separated: write (pwrite, writev ... too), sync (fsync, fdatasync,
- *               sync_file_range, and writes to descriptors that are O_DSYNC), allocate, truncate
+ *   OPERATIONS  comma-separated: write (pwrite, writev ... too), sync (fsync, fdatasync, and writes
+ *               to descriptors that are O_DSYNC), allocate, truncate
  *   PATTERN     fnmatch(3) on the descriptor's path; `*` matches `/`, too
  *   WHEN        k=N (the N-th that matches since the rules were read), from=N, upto=N,
  *               p=PERCENT,SEED
  *
  * The first rule that matches and is due decides. What is not seen: mmap, io_uring, direct system
- * calls.
+ * calls, and sync_file_range(2), which promises nothing.
  */
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -68,7 +68,6 @@ static ssize_t (*real_writev)(int, const struct iovec *, int);
 static ssize_t (*real_pwritev)(int, const struct iovec *, int, off_t);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
-static int (*real_sync_file_range)(int, off64_t, off64_t, unsigned);
 static int (*real_fallocate)(int, int, off_t, off_t);
 static int (*real_posix_fallocate)(int, off_t, off_t);
 static int (*real_ftruncate)(int, off_t);
@@ -90,7 +89,6 @@ static void start(void)
 	find(&real_pwritev, "pwritev");
 	find(&real_fsync, "fsync");
 	find(&real_fdatasync, "fdatasync");
-	find(&real_sync_file_range, "sync_file_range");
 	find(&real_fallocate, "fallocate");
 	find(&real_posix_fallocate, "posix_fallocate");
 	find(&real_ftruncate, "ftruncate");
@@ -342,14 +340,6 @@ int fdatasync(int fd)
 	ssize_t rc = 0;
 
 	return is_over(&r, 0, &rc) ? (int)rc : real_fdatasync(fd);
-}
-
-int sync_file_range(int fd, off64_t at, off64_t len, unsigned flags)
-{
-	struct rule r = judge(fd, OP_SYNC);
-	ssize_t rc = 0;
-
-	return is_over(&r, 0, &rc) ? (int)rc : real_sync_file_range(fd, at, len, flags);
 }
 
 int fallocate(int fd, int mode, off_t at, off_t len)

@@ -36,6 +36,7 @@ struct load {
 	uint32_t number, clients, worker_count, live;
 	uint64_t space, seed, first_epoch, values; /* values: how many were made up */
 	uint64_t ok, failed, unknown, longest_ns;
+	int last_error; /* of what did not end well */
 	bool stopping, broken;
 	struct worker workers[WORKERS_MAX];
 };

@@ -29,10 +29,11 @@ static void tell(struct load *l, const char *word)
 		if (w->busy && now - w->busy_since_ns > longest)
 			longest = now - w->busy_since_ns;
 	}
-	printf("%s %llu ok %llu failed %llu unknown %llu longest_ms %llu\n", word,
+	printf("%s %llu ok %llu failed %llu unknown %llu longest_ms %llu%s%s\n", word,
 	       (unsigned long long)(l->ok + l->failed + l->unknown), (unsigned long long)l->ok,
 	       (unsigned long long)l->failed, (unsigned long long)l->unknown,
-	       (unsigned long long)(longest / NS_PER_MS));
+	       (unsigned long long)(longest / NS_PER_MS), l->last_error ? " last: " : "",
+	       l->last_error ? err_text(l->last_error) : "");
 	fflush(stdout);
 }
 
@@ -122,7 +123,7 @@ static int run(struct cli_session *s, void *ctx)
 {
 	struct load *l = ctx;
 	struct loop_signal *term, *usr;
-	uint64_t unknown_before;
+	uint64_t failed_before;
 
 	l->s = s;
 	l->x = kv_client_executor(s->client);
@@ -136,11 +137,11 @@ static int run(struct cli_session *s, void *ctx)
 	start_workers(l);
 	while (l->live > 0)
 		fiber_park();
-	unknown_before = l->failed;
+	failed_before = l->failed;
 	read_all(l);
 	loop_signal_free(term);
 	loop_signal_free(usr);
-	if (l->failed > unknown_before)
+	if (l->failed > failed_before)
 		return cli_error(CLI_FAILED, "a last read failed");
 	if (l->broken)
 		return cli_error(CLI_FAILED, "gave up");

@@ -82,6 +82,8 @@ void op_end(struct worker *w, int err, bool reads, const struct history_result *
 	l->ok += o == HISTORY_OK;
 	l->failed += o == HISTORY_FAILED;
 	l->unknown += o == HISTORY_UNKNOWN;
+	if (o != HISTORY_OK)
+		l->last_error = err;
 	w->generation += o == HISTORY_UNKNOWN;
 	if (err == ERR_SESSION || err == ERR_INVAL || err == ERR_CORRUPT || err == ERR_BAD_FIELD ||
 	    err == ERR_ABSENT_RECORD || err == ERR_FORGOTTEN) {

@@ -108,7 +108,6 @@ loads_at_least() {
 	local n
 	for n in 1 2; do [ "$(load_count $n)" -ge "$1" ] || return 1; done
 }
-pass_seconds() { read -r -t "$1" <> <(:) || true; } # how long a fault lasts
 
 test_start() {
 	echo "$SEED" >"$T/dice"

@@ -1,5 +1,6 @@
 /* Are all replicas of all groups the same?
  *
+ *   replicasame ENDPOINTS SECONDS flush   only makes every node flush its engine
  *   replicasame ENDPOINTS SECONDS   -> "same N groups"; exit 1 when two that have applied the same
  *                                      slots differ, or when they do not all come to one slot in time
  */
@@ -16,6 +17,7 @@
 struct same {
 	struct cli_session *s;
 	uint64_t seconds;
+	bool flush;
 };
 
 struct sum {
@@ -66,6 +68,18 @@ static int compare(struct same *a, const struct kv_layout *l, const struct kv_la
 	return verdict;
 }
 
+static void flush_all(struct cli_session *s, const struct kv_layout *l)
+{
+	for (uint32_t i = 0; i < l->node_count; i++) {
+		struct buf reply = BUF_INIT;
+		int err = kv_client_admin(s->transport, loop_env(s->loop), l->nodes[i].address, KV_FLUSH,
+					  (struct slice){0}, CALL_NS, &reply);
+
+		printf("node %u: flush: %s\n", l->nodes[i].id, err ? err_text(err) : "done");
+		buf_release(&reply);
+	}
+}
+
 static int run(struct cli_session *s, void *ctx)
 {
 	struct same *a = ctx;
@@ -76,7 +90,9 @@ static int run(struct cli_session *s, void *ctx)
 	a->s = s;
 	if (kv_layout_copy(&l, kv_client_layout(s->client)) != 0)
 		return CLI_FAILED;
-	for (uint32_t i = 0; i < l.group_count && rc == CLI_OK; i++) {
+	if (a->flush)
+		flush_all(s, &l);
+	for (uint32_t i = 0; i < l.group_count && rc == CLI_OK && !a->flush; i++) {
 		int verdict = 0;
 
 		while (verdict == 0) {
@@ -88,7 +104,7 @@ static int run(struct cli_session *s, void *ctx)
 		}
 		rc = verdict == 1 ? CLI_OK : CLI_FAILED;
 	}
-	if (rc == CLI_OK)
+	if (rc == CLI_OK && !a->flush)
 		printf("same %u groups\n", l.group_count);
 	kv_layout_release(&l);
 	return rc;
@@ -100,8 +116,9 @@ int main(int argc, char **argv)
 	struct same a = {0};
 	int rc;
 
-	if (argc != 3) {
-		fputs("usage: replicasame ENDPOINTS SECONDS\n", stderr);
+	a.flush = argc == 4 && strcmp(argv[3], "flush") == 0;
+	if (argc != 3 && !a.flush) {
+		fputs("usage: replicasame ENDPOINTS SECONDS [flush]\n", stderr);
 		return CLI_USAGE;
 	}
 	a.seconds = strtoull(argv[2], NULL, 10);

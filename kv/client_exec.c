@@ -110,7 +110,9 @@ static int send_request(struct kv_write *w, const struct tsm_request *q, struct 
 		w->undecided = false;
 		return 0;
 	}
-	return err == ERR_INTERRUPTED ? err : fate;
+	if (err == ERR_INTERRUPTED)
+		return err;
+	return fate == ERR_NOSPACE ? ERR_TIMEOUT : fate; /* not "no": the request may be executed yet */
 }
 
 /* It was executed: to be without memory for that is worth a few tries. */

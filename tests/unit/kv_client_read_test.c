@@ -162,6 +162,30 @@ static void no_room_is_not_said_of_what_was_executed(void)
 	kcf_run(&k, doubt_story);
 }
 
+/* Nor is there room for the CANCEL: then nobody knows. */
+static void too_full_to_settle(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
+{
+	if (c->type != KV_EXEC || c->group != 1)
+		return;
+	if (f->counter++ == 0)
+		fate->after = ERR_CLOSED;
+	else
+		fate->envelope = ERR_NOSPACE;
+}
+
+static void unsettled_story(struct kcf *f)
+{
+	kcf_client(f, true);
+	kcf_forget(f);
+	f->script = too_full_to_settle;
+	CHECK_ERR(kcf_write(f, 1, 0), ERR_TIMEOUT);
+}
+
+static void no_room_is_not_said_when_nobody_knows(void)
+{
+	kcf_run(&k, unsettled_story);
+}
+
 /* ---- the map ---- */
 
 /* The nodes have moved all shards of group 1 to group 2. */
@@ -421,6 +445,7 @@ static const struct check_test tests[] = {
 	T(an_interrupt_ends_the_wait_for_a_dead_group),
 	T(what_was_never_sent_needs_no_cancel),
 	T(no_room_is_not_said_of_what_was_executed),
+	T(no_room_is_not_said_when_nobody_knows),
 	T(a_stale_map_is_fetched_again),
 	T(a_move_under_way_is_waited_for),
 	T(a_read_logs_nothing),

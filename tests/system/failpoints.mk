@@ -16,4 +16,4 @@ failover: all helpers failpoints-build ## Measure the stall that a lost leader c
 	@BUILD=$(BUILD) BUILD_FP=$(BUILD_FP) tests/system/run.sh failover
 
 kill-rounds: all helpers ## kill -9 of all nodes at once, again and again (KILL_ROUNDS=200)
-	@BUILD=$(BUILD) tests/system/run.sh kill_rounds
+	@BUILD=$(BUILD) tests/system/run.sh kill_rounds fp_signals

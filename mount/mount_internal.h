@@ -14,6 +14,10 @@
 #define MOUNT_REQUESTS_PER_POLL 32u		/* then other events get their turn */
 #define MOUNT_SMALL_REQUEST	(16u * 1024u)	/* copied out of the large receive buffer */
 #define MOUNT_LARGE_BUFFERS	4u		/* kept for reuse */
+/* The kernel interrupts a request for any signal that its caller gets, also for one that the call would
+ * survive on a disk (SIGSTOP, a handler with SA_RESTART). So a request goes on after it for as long as a
+ * store that works needs at most; what ends then is answered with EINTR. */
+#define MOUNT_PATIENCE_NS	(1 * NS_PER_S)
 
 struct mount_inval; /* mount_inval.c: dropping the kernel's cached pages, from a thread of its own */
 struct mount_versions; /* mount_versions.c: what data versions the kernel's pages have */
@@ -39,6 +43,7 @@ struct mount {
 
 	TAILQ_HEAD(, mount_request) requests; /* in flight */
 	uint64_t request_count;
+	struct env_timer patience; /* with requests that were interrupted */
 	struct fiber *starter; /* waits for INIT */
 	struct fiber *drainer; /* waits for request_count == 0 */
 	struct fiber *hurrier; /* interrupts the drainer when it takes too long */
@@ -56,11 +61,15 @@ struct mount_request {
 	struct fiber *fiber;
 	struct fuse_buf buf; /* mem owned */
 	bool large;	     /* mem is one of the large buffers */
+	uint64_t interrupted_ns; /* when the kernel said so; 0: it has not */
 	TAILQ_ENTRY(mount_request) link;
 };
 
 extern const struct fuse_lowlevel_ops mount__ops;
 void mount__ops_init(void *userdata, struct fuse_conn_info *conn);
+
+/* ---- mount_session.c ---- */
+void mount__interrupted(struct mount *mt, struct fiber *fiber); /* by the kernel: that request */
 
 /* A positive errno for a code of base/err.h. */
 int mount__errno(int err);

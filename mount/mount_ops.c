@@ -18,8 +18,7 @@ static struct mount *mount_of(fuse_req_t req)
 
 static void on_interrupt(fuse_req_t req, void *fiber)
 {
-	(void)req;
-	fiber_interrupt(fiber);
+	mount__interrupted(mount_of(req), fiber);
 }
 
 /* The beginning of every request that may wait: an INTERRUPT of it, come or to come, reaches this

@@ -132,6 +132,41 @@ static void on_readable(void *ctx)
 	}
 }
 
+/* ---- interrupts ---- */
+
+void mount__interrupted(struct mount *mt, struct fiber *fiber)
+{
+	struct env *env = loop_env(mt->loop);
+	struct mount_request *r;
+
+	TAILQ_FOREACH(r, &mt->requests, link)
+		if (r->fiber == fiber && r->interrupted_ns == 0)
+			r->interrupted_ns = env_mono_ns(env);
+	if (!mt->patience.armed && !mt->stopping)
+		env_timer_set(env, &mt->patience, env_mono_ns(env) + MOUNT_PATIENCE_NS);
+}
+
+static void patience_ends(struct env_timer *t)
+{
+	struct mount *mt = container_of(t, struct mount, patience);
+	struct env *env = loop_env(mt->loop);
+	uint64_t now = env_mono_ns(env), oldest = 0;
+	struct mount_request *r;
+
+	TAILQ_FOREACH(r, &mt->requests, link) {
+		if (r->interrupted_ns == 0)
+			continue;
+		if (now - r->interrupted_ns >= MOUNT_PATIENCE_NS) {
+			fiber_interrupt(r->fiber);
+			r->interrupted_ns = 0;
+		} else if (oldest == 0 || r->interrupted_ns < oldest) {
+			oldest = r->interrupted_ns;
+		}
+	}
+	if (oldest != 0 && !mt->stopping)
+		env_timer_set(env, t, oldest + MOUNT_PATIENCE_NS);
+}
+
 /* ---- the end ---- */
 
 /* Leaving takes only so long when the store does not answer: what is left is for fsck to find. */
@@ -181,6 +216,7 @@ static void begin_stop(struct mount *mt)
 	if (mt->stopping)
 		return;
 	mt->stopping = true;
+	env_timer_cancel(loop_env(mt->loop), &mt->patience);
 	if (mt->starter)
 		fiber_wake(mt->starter);
 	loop_poll_free(mt->poll);
@@ -401,6 +437,7 @@ int mount_run(const struct mount_config *cfg, bool handle_signals,
 	mt->msg = m;
 	mt->versions = mount__versions_new();
 	TAILQ_INIT(&mt->requests);
+	mt->patience.fire = patience_ends;
 	/* memory pressure must not wait for writes that this process has to carry out */
 	(void)prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 	if (!err)

@@ -12,7 +12,7 @@
 # shellcheck source=tests/system/fault_lib.sh
 . "$(dirname "$0")/fault_lib.sh"
 
-LIBFAKETIME=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1 2>/dev/null | head -n 1)
+LIBFAKETIME=$(echo /usr/lib/*/faketime/libfaketimeMT.so.1)
 export FAKETIME_NO_CACHE=1 NO_FAKE_STAT=1
 clock() { # clock ID SETTING: as in faketime(1); each node reads its own file at every look at a clock
 	echo "$2" >"$T/clock.$1.new"
@@ -35,17 +35,20 @@ start_with_clocks() { # start_with_clocks SEED
 	load_start 2 $(($1 + 1))
 	until_true 20 load_reached 1 200
 }
-# jumps WHO SETTING...: each for a while, the load going on; then as it was
-jumps() {
+# shellcheck disable=SC2317 # called by longest_during
+try_all() {
 	local id=$1 setting
 	shift
-	try_all() {
-		for setting in "$@"; do
-			clock "$id" "$setting"
-			load_goes_on 1 250 60
-		done
-	}
-	longest_during 1 try_all "$@"
+	for setting in "$@"; do
+		clock "$id" "$setting"
+		load_goes_on 1 250 60
+	done
+}
+# jumps WHO SETTING...: each for a while, the load going on; then as it was
+jumps() {
+	local id=$1
+	shift
+	longest_during 1 try_all "$id" "$@"
 	node_alive "$id" || die "node $id has ended: $(tail -n 2 "$T/data/n$id.log")"
 	note "node $id: clock ${*}: longest call $LONGEST ms"
 	[ "$LONGEST" -lt 5000 ] || die "a call took $LONGEST ms"

@@ -3,14 +3,14 @@
 # history is judged: rounds of faults, then all is healed, all must be served, replicas be the same, fsck
 # be clean.
 #
-# NEMESIS_ROUNDS=n (default 4) rounds of NEMESIS_SECONDS (default 4); NEMESIS_SEED=n repeats the choices.
+# NEMESIS_ROUNDS=n (default 3) rounds of NEMESIS_SECONDS (default 3); NEMESIS_SEED=n repeats the choices.
 # shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/system/fault_lib.sh
 . "$(dirname "$0")/fault_lib.sh"
 
-ROUNDS=${NEMESIS_ROUNDS:-4}
-ROUND_SECONDS=${NEMESIS_SECONDS:-4}
+ROUNDS=${NEMESIS_ROUNDS:-3}
+ROUND_SECONDS=${NEMESIS_SECONDS:-3}
 SEED=${NEMESIS_SEED:-$((SRANDOM % 1000000))}
 
 # The choices come from a sequence of their own, which the subshells of tests go on with.
@@ -116,7 +116,7 @@ test_start() {
 	faulty_mount
 }
 test_rounds() {
-	local i n what worst=0
+	local i n what
 	endpoints
 	mkdir "$MNT/w"
 	mkfifo "$T/hold"

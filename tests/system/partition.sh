@@ -13,13 +13,14 @@ test_start() {
 	until_true 20 load_reached 1 200
 }
 # served_during WHAT COMMAND...: the load goes on while it lasts; says its longest call. Then all heals.
+# shellcheck disable=SC2317 # called by longest_during
+serve() {
+	links "$@"
+	load_goes_on 1 500 60
+}
 served_during() {
 	local what=$1
 	shift
-	serve() {
-		links "$@"
-		load_goes_on 1 500 60
-	}
 	longest_during 1 serve "$@"
 	note "$what: longest call $LONGEST ms"
 	links "heal * *"

@@ -1,7 +1,7 @@
-/* The apply side of a group (kv/apply.h) on an engine in memory: entries of the log, whose data is a batch
- * of commands or is not, parts of reads and messages as they come from the network.
- * Whatever they are, the group goes on; opened anew from its engine it has the same state. An input: jobs
- * (1 byte) with their operands. */
+/* The apply side of a group (kv/apply.h) on an engine in memory: entries of the log, whose data is
+ * a batch of commands or is not, parts of reads and messages as they come from the network.
+ * Whatever they are, the group goes on; opened anew from its engine it has the same state. An
+ * input: jobs (1 byte) with their operands. */
 #include "kv/apply.h"
 #include "kv/engine.h"
 #include "tests/fuzz/fuzz_txn.h"

@@ -1,6 +1,6 @@
-/* Small files that a program finds: of a data directory (`node`, `peers`: kv/datadir.h), of a local store
- * (`local.json`, `endpoints`, pid files: tools/local_store.h). Byte 0 picks one, the rest is its contents;
- * bit 7: head and CRC of a data directory's file are made right. */
+/* Small files that a program finds: of a data directory (`node`, `peers`: kv/datadir.h), of a local
+ * store (`local.json`, `endpoints`, pid files: tools/local_store.h). Byte 0 picks one, the rest is
+ * its contents; bit 7: head and CRC of a data directory's file are made right. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -185,7 +185,8 @@ static void pid_file(struct slice s, bool right)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const kinds[])(struct slice, bool) = {node, peers, local_json, endpoints, pid_file};
+	static void (*const kinds[])(struct slice, bool) = {node, peers, local_json,
+							    endpoints, pid_file};
 	static bool registered;
 	struct fuzz_in in = fuzz_in_of(data, size);
 	uint8_t how = fuzz_u8(&in);

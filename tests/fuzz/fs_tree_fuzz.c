@@ -1,6 +1,6 @@
 /* Names, paths, xattr names and values as a kernel and users give them (fs/fs.h), and a store whose
- * records were changed beneath: whatever they are, a call ends with a code, and a fresh tree on which all
- * was done by calls is clean for fsck. An input: operations (1 byte) with their operands. */
+ * records were changed beneath: whatever they are, a call ends with a code, and a fresh tree on
+ * which all was done by calls is clean for fsck. An input: operations (1 byte) with their operands. */
 #include "fs/fs_internal.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/fs_fixture.h"
@@ -39,7 +39,9 @@ static struct slice some_name(struct run *r)
 	static const char *const names[NAMES] = {"a", "b", ".", ".."};
 	uint8_t pick = fuzz_u8(&r->in);
 
-	return pick < 0xc0 ? slice_str(names[pick % NAMES]) : fuzz_bytes(&r->in, fuzz_u16(&r->in) % 300u);
+	if (pick < 0xc0)
+		return slice_str(names[pick % NAMES]);
+	return fuzz_bytes(&r->in, fuzz_u16(&r->in) % 300u);
 }
 
 static struct slice some_path(struct run *r)
@@ -139,9 +141,11 @@ static void xattr(struct run *r)
 {
 	uint8_t how = fuzz_u8(&r->in);
 	fs_ino ino = some_ino(r);
-	struct slice name = how & 0x80 ? fuzz_bytes(&r->in, fuzz_u8(&r->in) + (how & 0x40)) : slice_str("user.a");
+	struct slice name = slice_str("user.a");
 	struct buf b = BUF_INIT;
 
+	if (how & 0x80)
+		name = fuzz_bytes(&r->in, fuzz_u8(&r->in) + (how & 0x40));
 	switch (how % 4) {
 	case 0:
 		check_err(fs_setxattr(r->fs, ino, name, fuzz_bytes(&r->in, 8), how >> 2 & 3));

@@ -1,5 +1,5 @@
-/* Commands, messages and parts made of fuzz bytes: of the right shape, with few keys, clients and groups,
- * so that they meet. For the tsm targets. */
+/* Commands, messages and parts made of fuzz bytes: of the right shape, with few keys, clients and
+ * groups, so that they meet. For the tsm targets. */
 #ifndef PAXFS_TESTS_FUZZ_FUZZ_TXN_H
 #define PAXFS_TESTS_FUZZ_FUZZ_TXN_H
 

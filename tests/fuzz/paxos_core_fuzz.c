@@ -1,7 +1,8 @@
-/* A replica (consensus/paxos.h) that is told nonsense: messages of any shape from its peers, in any state.
- * They are dropped, never a failed CHECK, and no invariant of its own breaks (paxos_audit). An input:
- * events (1 byte) with their operands. Peers here break the protocol, so what they make a replica believe
- * to be chosen says nothing; only memory, CHECKs and the replica's own bookkeeping are looked at. */
+/* A replica (consensus/paxos.h) that is told nonsense: messages of any shape from its peers, in any
+ * state. They are dropped, never a failed CHECK, and no invariant of its own breaks (paxos_audit).
+ * An input: events (1 byte) with their operands. Peers here break the protocol, so what they make a
+ * replica believe to be chosen says nothing; only memory, CHECKs and the replica's own bookkeeping
+ * are looked at. */
 #include "consensus/paxos.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -90,7 +91,8 @@ static uint64_t some_slot(struct fuzz_in *in)
 static void told(struct run *r)
 {
 	static const unsigned owners_are_receivers =
-		1u << PAXOS_PREVOTE_REPLY | 1u << PAXOS_PROMISE | 1u << PAXOS_ACCEPTED | 1u << PAXOS_REJECT;
+		1u << PAXOS_PREVOTE_REPLY | 1u << PAXOS_PROMISE | 1u << PAXOS_ACCEPTED |
+		1u << PAXOS_REJECT;
 	struct fuzz_in *in = &r->in;
 	struct paxos_entry *entries[4];
 	struct paxos_message m = {.group = GROUP, .epoch = EPOCH, .to = 1, .entries = entries};

@@ -1,5 +1,5 @@
-/* Writes seeds into corpora: `seeds tests/fuzz/corpus`. Made by the encoders, so that fuzzers begin behind
- * the first checks. Each becomes a file seed-N of its target's folder. */
+/* Writes seeds into corpora: `seeds tests/fuzz/corpus`. Made by the encoders, so that fuzzers begin
+ * behind the first checks. Each becomes a file seed-N of its target's folder. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>

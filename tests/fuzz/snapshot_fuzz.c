@@ -1,6 +1,6 @@
-/* The snapshot stream (kv/engine.h, engine_install_*). Byte 0: bit 0: chunks are what the input says, CRCs
- * made right; bit 1: they are those of a real snapshot, of which some are changed. What was installed is
- * streamed again, to the same state; a refused chunk or stream changes nothing. */
+/* The snapshot stream (kv/engine.h, engine_install_*). Byte 0: bit 0: chunks are what the input
+ * says, CRCs made right; bit 1: they are those of a real snapshot, of which some are changed. What
+ * was installed is streamed again, to the same state; a refused chunk or stream changes nothing. */
 #include "base/bytes.h"
 #include "base/crc32c.h"
 #include "kv/engine_internal.h"

@@ -1,7 +1,7 @@
-/* The transaction state machine (txn/tsm.h) executes what a log, other groups and clients may hold. An
- * input is a program: an operation (1 byte) and its operands. Bytes from the log must never crash it; all
- * it knows is in its store, so a machine that is opened anew before each entry must do the same; and its
- * invariants hold after every step (tsm_audit). */
+/* The transaction state machine (txn/tsm.h) executes what a log, other groups and clients may hold.
+ * An input is a program: an operation (1 byte) and its operands. Bytes from the log must never
+ * crash it; all it knows is in its store, so a machine that is opened anew before each entry must
+ * do the same; and its invariants hold after every step (tsm_audit). */
 #include "tests/fuzz/fuzz_txn.h"
 #include "tests/lib/txn_store_mem.h"
 

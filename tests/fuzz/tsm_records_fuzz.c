@@ -1,7 +1,8 @@
 /* The records of the transaction state machine as a store hands them out when a replica starts
- * (txn/tsm_load.c): T, Q, R tables and clock. tsm_open refuses them as damage, or gives a machine. (That
- * what it did itself is read back is for tsm_fuzz.) An input: a count of records; each has a byte that says
- * which table it is of and whether key (bit 6) and value (bit 7) are well-shaped, then key and value. */
+ * (txn/tsm_load.c): T, Q, R tables and clock. tsm_open refuses them as damage, or gives a machine.
+ * (That what it did itself is read back is for tsm_fuzz.) An input: a count of records; each has a
+ * byte that says which table it is of and whether key (bit 6) and value (bit 7) are well-shaped,
+ * then key and value. */
 #include "base/bytes.h"
 #include "tests/fuzz/fuzz_txn.h"
 #include "tests/lib/txn_store_mem.h"

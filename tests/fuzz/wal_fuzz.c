@@ -1,7 +1,7 @@
-/* A log whose files were changed (wal/wal.h). The files begin as those of a real log (byte 0: which one);
- * then come changes: bytes, sectors, whole files, records and headers with their CRCs made right again. A
- * start either refuses, and has then changed nothing, or goes on: what it replayed and what is appended
- * behind it is there at the next start. */
+/* A log whose files were changed (wal/wal.h). The files begin as those of a real log (byte 0: which
+ * one); then come changes: bytes, sectors, whole files, records and headers with their CRCs made
+ * right again. A start either refuses, and has then changed nothing, or goes on: what it replayed
+ * and what is appended behind it is there at the next start. */
 #include <stdlib.h>
 
 #include "base/bytes.h"
@@ -23,7 +23,8 @@ struct base {
 	size_t count;
 };
 
-/* 0: opened once. 1: a few batches, cleanly stopped. 2: several segments, power lost. 3: recycled ones. */
+/* 0: opened once. 1: a few batches, cleanly stopped. 2: several segments, power lost. 3: recycled
+ * ones. */
 static void make_base(struct base *b, unsigned kind)
 {
 	struct wal_disk d;
@@ -121,8 +122,18 @@ static void change_record(struct wal_fault *f, const struct base *b, struct fuzz
 	if (s.len)
 		memcpy(p + r.at + at, s.p, s.len);
 	len = wal__record_length(p + r.at);
+	if (le64_get(p + r.at + 16) >> 32 == WAL_NUMBER_MAX >> 32)
+		return; /* the batch: see some_number */
 	if (len <= size && r.at + wal__record_size(len) <= size)
 		wal__record_finish(p + r.at, h.salt, false);
+}
+
+/* Not just below the largest: the next start would rightly refuse what comes behind. */
+static uint64_t some_number(struct fuzz_in *in)
+{
+	uint64_t v = fuzz_u64(in);
+
+	return v >> 32 == WAL_NUMBER_MAX >> 32 ? v >> 32 : v;
 }
 
 static void change_header(struct wal_fault *f, struct fuzz_in *in)
@@ -136,7 +147,7 @@ static void change_header(struct wal_fault *f, struct fuzz_in *in)
 		return;
 	switch (which % 9) {
 	case 0:
-		h.generation = fuzz_u64(in);
+		h.generation = some_number(in);
 		break;
 	case 1:
 		h.salt = fuzz_u32(in);
@@ -151,16 +162,16 @@ static void change_header(struct wal_fault *f, struct fuzz_in *in)
 		h.block = fuzz_u32(in);
 		break;
 	case 5:
-		h.synced = fuzz_u64(in);
+		h.synced = some_number(in);
 		break;
 	case 6:
-		h.used = fuzz_u64(in);
+		h.used = some_number(in);
 		break;
 	case 7:
 		h.active_number = fuzz_u32(in);
 		break;
 	default:
-		h.active_generation = fuzz_u64(in);
+		h.active_generation = some_number(in);
 	}
 	wal__header_put(p + (which & 0x80 ? WAL_HEADER_SLOT : 0), &h);
 }

@@ -1,11 +1,12 @@
 #!/bin/bash
-# Clocks that jump and drift (libfaketime), one node at a time, under a load whose history is judged.
+# Clocks that jump (libfaketime), one node at a time, under a load whose history is judged.
 #
 # A node uses CLOCK_BOOTTIME for leases and timeouts, CLOCK_REALTIME for stamps and logs. In the first store
 # only CLOCK_REALTIME is faked, in the second all clocks: these move together then, for libfaketime has one
 # offset and one speed for all of them. What it cannot fake: how long poll(2), epoll_wait(2) and condition
 # variables really wait (a fast clock makes timers fire at the next turn of the loop, a slow one lets it
-# wake up too early and wait again), the kernel's own times (TCP, file times), and CLOCK_BOOTTIME apart from
+# wake up too early and wait again), clocks of another speed beside timerfd_settime(2), which then fails in the
+# library (so there is no drift here; tests/sim has it), the kernel's own times (TCP, file times), and CLOCK_BOOTTIME apart from
 # CLOCK_MONOTONIC. CLOCK_BOOTTIME never runs backwards on a real machine, so that is not tried.
 # shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -84,7 +85,7 @@ test_wall_clocks_differ() {
 	endpoints
 	clock 1 "+100"
 	clock 2 "-100"
-	jumps 3 "+5" "-5" "+0 x1.2" "+0 x0.8"
+	jumps 3 "+5" "-5" "+1000"
 }
 test_histories_with_wall_clocks() {
 	endpoints
@@ -105,10 +106,6 @@ test_all_clocks_of_a_leader_jump() {
 test_all_clocks_of_a_follower_jump() {
 	endpoints
 	jumps $(($(leader_of 1) % NODES + 1)) "+1" "+11" "+41"
-}
-test_clocks_drift() { # the margin is 25 ms of 250: within it, and beyond it
-	endpoints
-	jumps "$(leader_of 1)" "+60 x1.05" "+90 x1.5"
 }
 test_histories_with_all_clocks() {
 	endpoints

@@ -155,6 +155,7 @@ longest_during() { # longest_during NUMBER COMMAND...
 	"$@"
 	kill -USR1 "$pid"
 	until_true 10 marked "$n" $((marks + 2))
+	export LONGEST # for the caller
 	LONGEST=$(grep '^mark' "$T/load.$n.out" | tail -n 1 | sed 's/.*longest_ms \([0-9]*\).*/\1/')
 }
 marked() { [ "$(grep -c '^mark' "$T/load.$1.out")" -ge "$2" ]; }

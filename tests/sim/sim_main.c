@@ -61,6 +61,7 @@ static void usage(FILE *f)
 	      "  -t, --trace        prints every event to stderr\n"
 	      "      --twice        runs each seed twice, and compares\n"
 	      "      --calm         no faults, a light load: for measuring speed\n"
+	      "      --load KIND    kv, fs or both (default: drawn)\n"
 	      "      --seconds N    of simulated time before healing (default: drawn)\n"
 	      "      --limit S      seconds of real time after which a seed counts as hung (300)\n"
 	      "  -q, --quiet        prints failures and the sum only\n"
@@ -82,9 +83,21 @@ static uint64_t number(const char *what, const char *text)
 	return n;
 }
 
+static enum sim_load load_kind(const char *text)
+{
+	if (strcmp(text, "kv") == 0)
+		return SIM_LOAD_KV;
+	if (strcmp(text, "fs") == 0)
+		return SIM_LOAD_FS;
+	if (strcmp(text, "both") == 0)
+		return SIM_LOAD_BOTH;
+	fprintf(stderr, "paxfs-sim: --load: kv, fs or both, not %s\n", text);
+	exit(2);
+}
+
 static void parse(int argc, char **argv, struct options *o)
 {
-	enum { FRESH = 256, HOURS, TWICE, CALM, SECONDS, LIMIT };
+	enum { FRESH = 256, HOURS, TWICE, CALM, SECONDS, LIMIT, LOAD };
 	static const struct option longs[] = {
 		{"seed", required_argument, NULL, 's'},	   {"from", required_argument, NULL, 'f'},
 		{"seeds", required_argument, NULL, 'n'},   {"fresh", no_argument, NULL, FRESH},
@@ -92,6 +105,7 @@ static void parse(int argc, char **argv, struct options *o)
 		{"trace", no_argument, NULL, 't'},	   {"twice", no_argument, NULL, TWICE},
 		{"calm", no_argument, NULL, CALM},	   {"seconds", required_argument, NULL, SECONDS},
 		{"limit", required_argument, NULL, LIMIT}, {"quiet", no_argument, NULL, 'q'},
+		{"load", required_argument, NULL, LOAD},
 		{"help", no_argument, NULL, 'h'},	   {0}};
 	int c;
 
@@ -129,6 +143,9 @@ static void parse(int argc, char **argv, struct options *o)
 			break;
 		case SECONDS:
 			o->swarm.safety_ns = number("--seconds", optarg) * NS_PER_S;
+			break;
+		case LOAD:
+			o->swarm.load = load_kind(optarg);
 			break;
 		case LIMIT:
 			o->limit_s = (unsigned)number("--limit", optarg);
@@ -191,6 +208,11 @@ static void add(struct totals *t, const struct sim_result *r)
 	s->failed += r->failed;
 	s->unknown += r->unknown;
 	s->judged += r->judged;
+	s->fs_calls += r->fs_calls;
+	s->fs_ok += r->fs_ok;
+	s->fs_failed += r->fs_failed;
+	s->fs_unknown += r->fs_unknown;
+	s->fs_judged += r->fs_judged;
 	s->steps += r->steps;
 	s->entries += r->entries;
 	s->batches += r->batches;
@@ -212,9 +234,10 @@ static bool take(const struct options *o, struct totals *t, struct child *c, int
 		add(t, &r);
 		t->passed++;
 		if (!o->quiet)
-			printf("seed %llu: ok, %.0f s, %llu calls, %llu elections, hash %016llx\n",
+			printf("seed %llu: ok, %.0f s, %llu + %llu calls, %llu elections, hash %016llx\n",
 			       (unsigned long long)c->seed, (double)r.simulated_ns / NS_PER_S,
-			       (unsigned long long)r.calls, (unsigned long long)r.elections,
+			       (unsigned long long)r.calls, (unsigned long long)r.fs_calls,
+			       (unsigned long long)r.elections,
 			       (unsigned long long)r.hash);
 		return true;
 	}
@@ -303,6 +326,10 @@ static void print_totals(const struct totals *t, double took)
 	       (unsigned long long)s->judged, (unsigned long long)s->steps,
 	       (unsigned long long)s->entries, (unsigned long long)s->batches,
 	       (unsigned long long)s->elections, (unsigned long long)s->snapshots);
+	printf("file system calls %llu (ok %llu, refused %llu, unknown %llu), judged %llu\n",
+	       (unsigned long long)s->fs_calls, (unsigned long long)s->fs_ok,
+	       (unsigned long long)s->fs_failed, (unsigned long long)s->fs_unknown,
+	       (unsigned long long)s->fs_judged);
 	for (unsigned i = 0; i < SIM_FAULT_COUNT; i++)
 		if (s->faults[i])
 			printf("  %-34s %llu\n", sim_fault_text(i), (unsigned long long)s->faults[i]);

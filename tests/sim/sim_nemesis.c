@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "tests/sim/sim_cluster.h"
 #include "tests/sim/sim_disk.h"
+#include "tests/sim/sim_fs.h"
 #include "tests/sim/sim_load.h"
 #include "tests/sim/sim_net.h"
 
@@ -235,11 +236,17 @@ static void act_slow_link(void)
 	sim_at(sim_now() + some_time(), slow_ends, (void *)(uintptr_t)(a << 8 | b));
 }
 
+/* Machines of clients, and behind them those of mounts. */
+static uint32_t some_client(void)
+{
+	return SIM_CLIENT_MACHINE + (uint32_t)sim_below(sim_fs_mounts() ? 8 : 4);
+}
+
 static void act_break(void)
 {
 	uint32_t a = some_node()->id;
 	uint32_t b = sim_chance(500000) ? some_node()->id
-					: SIM_CLIENT_MACHINE + (uint32_t)sim_below(4);
+					: some_client();
 
 	sim_fault_note(SIM_FAULT_BREAK);
 	sim_net_break(a, b);
@@ -247,7 +254,7 @@ static void act_break(void)
 
 static void act_client_cut(void)
 {
-	uint32_t client = SIM_CLIENT_MACHINE + (uint32_t)sim_below(4);
+	uint32_t client = some_client();
 	struct cut_end c = {{0}};
 	bool there = sim_chance(700000), back = !there || sim_chance(500000);
 
@@ -377,11 +384,13 @@ static void act_jump(void)
 static void act_client_kill(void)
 {
 	sim_load_kill_one();
+	sim_fs_kill_one();
 }
 
 static void act_client_pause(void)
 {
 	sim_load_pause_one(some_time());
+	sim_fs_pause_one(some_time());
 }
 
 /* ---- when ---- */

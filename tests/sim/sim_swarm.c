@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "tests/sim/sim_cluster.h"
 #include "tests/sim/sim_disk.h"
+#include "tests/sim/sim_fs.h"
 #include "tests/sim/sim_load.h"
 #include "tests/sim/sim_nemesis.h"
 #include "tests/sim/sim_net.h"
@@ -15,6 +16,7 @@
 #define SAFETY_MAX_NS	(60 * NS_PER_S)
 #define OWED_MAX_NS	(40 * NS_PER_S) /* until all calls have returned, a quorum being healthy */
 #define CONVERGE_MAX_NS (60 * NS_PER_S)
+#define INSPECT_MAX_NS	(900 * NS_PER_S) /* sessions of mounts that died end meanwhile */
 #define LOOK_NS		(100 * NS_PER_MS)
 
 static uint64_t one_of(const uint64_t *list, size_t n)
@@ -57,6 +59,39 @@ static void draw_load(struct sim_load_config *l, const struct sim_swarm_options 
 	l->list_len_max = 200;
 }
 
+/* By the seed alone: runs of the key-value load are what they were before there was another. */
+static enum sim_load draw_kind(uint64_t seed, const struct sim_swarm_options *o)
+{
+	uint64_t h = (seed + 1) * 0x9e3779b97f4a7c15ull;
+
+	if (o->load != SIM_LOAD_DRAWN || o->profile == SIM_QUIET)
+		return o->load ? o->load : SIM_LOAD_KV;
+	switch ((h ^ h >> 29) % 5) {
+	case 0:
+	case 1:
+		return SIM_LOAD_FS;
+	case 2:
+		return SIM_LOAD_BOTH;
+	default:
+		return SIM_LOAD_KV;
+	}
+}
+
+static void draw_fs(struct sim_fs_config *f, enum sim_load kind, const struct sim_swarm_options *o)
+{
+	bool quiet = o->profile == SIM_QUIET;
+
+	*f = (struct sim_fs_config){.mounts = 0};
+	if (kind == SIM_LOAD_KV || o->no_clients)
+		return;
+	f->mounts = quiet ? 2 : (uint32_t)sim_between(1, 4);
+	f->fibers = quiet ? 1 : (uint32_t)sim_between(1, 4);
+	f->think_max_ns = quiet ? 400 * NS_PER_MS : ONE_OF(5, 20, 100, 500) * NS_PER_MS;
+	f->timeout_ns = ONE_OF(0, 0, 3, 15) * NS_PER_S;
+	f->registers = 6;
+	f->logs = 3;
+}
+
 /* Runs until @done says so; false when that takes longer than @max_ns. */
 static bool run_until(bool (*done)(void), uint64_t max_ns)
 {
@@ -75,12 +110,24 @@ static bool is_ready(void)
 	return sim_cluster.ready;
 }
 
+static bool is_finished(void)
+{
+	return sim_load_finished() && sim_fs_finished();
+}
+
+static uint64_t oldest_ns(void)
+{
+	uint64_t a = sim_load_oldest_ns(), b = sim_fs_oldest_ns();
+
+	return !a || (b && b < a) ? b : a;
+}
+
 static bool is_converged(void)
 {
 	return sim_cluster_converged() == 1;
 }
 
-static void fill_result(struct sim_result *r, uint64_t judged)
+static void fill_result(struct sim_result *r, uint64_t judged, uint64_t fs_judged)
 {
 	*r = (struct sim_result){
 		.simulated_ns = sim_now(),
@@ -89,6 +136,11 @@ static void fill_result(struct sim_result *r, uint64_t judged)
 		.failed = sim_load_stats.failed,
 		.unknown = sim_load_stats.unknown,
 		.judged = judged,
+		.fs_calls = sim_fs_stats.calls,
+		.fs_ok = sim_fs_stats.ok,
+		.fs_failed = sim_fs_stats.failed,
+		.fs_unknown = sim_fs_stats.unknown,
+		.fs_judged = fs_judged,
 		.steps = sim_watch_stats.steps,
 		.entries = sim_watch_stats.entries,
 		.batches = sim_watch_stats.batches,
@@ -104,34 +156,47 @@ void sim_swarm_run(uint64_t seed, const struct sim_swarm_options *o, struct sim_
 {
 	struct sim_cluster_config cluster;
 	struct sim_load_config load;
-	uint64_t safety = o->safety_ns;
+	struct sim_fs_config fs;
+	enum sim_load kind = draw_kind(seed, o);
+	uint64_t safety = o->safety_ns, judged;
 
 	sim_world_init(seed);
 	sim_watch_init();
 	draw_cluster(&cluster, o);
 	draw_load(&load, o);
+	if (kind == SIM_LOAD_FS)
+		load.clients = 0;
+	draw_fs(&fs, kind, o);
 	if (!safety)
 		safety = sim_between(SAFETY_MIN_NS, SAFETY_MAX_NS);
 	sim_cluster_start(&cluster);
-	sim_trace("%u nodes, %u groups, %u replicas, leases %s; %u clients of %u fibers", cluster.nodes,
-		  cluster.groups + 1, cluster.replicas, cluster.leases ? "on" : "off", load.clients,
-		  load.fibers);
+	sim_trace("%u nodes, %u groups, %u replicas, leases %s; %u clients of %u fibers; %u mounts of %u",
+		  cluster.nodes, cluster.groups + 1, cluster.replicas, cluster.leases ? "on" : "off",
+		  load.clients, load.fibers, fs.mounts, fs.fibers);
 	if (!run_until(is_ready, READY_MAX_NS))
 		sim_violation("the cluster did not become ready");
 	sim_load_start(&load);
+	sim_fs_start(&fs);
+	if (!run_until(sim_fs_ready, READY_MAX_NS))
+		sim_violation("the first directories could not be made");
 	if (o->profile == SIM_SWARM)
 		sim_nemesis_start();
 	sim_run(sim_now() + safety);
 
 	sim_nemesis_heal_quorum();
 	sim_load_finish();
-	if (!run_until(sim_load_finished, OWED_MAX_NS))
+	sim_fs_finish();
+	if (!run_until(is_finished, OWED_MAX_NS))
 		sim_violation("calls have not returned %llu s after a quorum was healed; oldest since "
 			      "%.3f",
 			      (unsigned long long)(OWED_MAX_NS / NS_PER_S),
-			      (double)sim_load_oldest_ns() / NS_PER_S);
+			      (double)oldest_ns() / NS_PER_S);
 	sim_nemesis_heal_all();
 	if (!run_until(is_converged, CONVERGE_MAX_NS))
 		sim_violation("replicas do not become equal");
-	fill_result(out, sim_load_judge());
+	sim_fs_inspect();
+	if (!run_until(sim_fs_inspected, INSPECT_MAX_NS))
+		sim_violation("the file system cannot be checked");
+	judged = sim_load_judge();
+	fill_result(out, judged, sim_fs_judge());
 }

@@ -15,14 +15,18 @@ enum sim_profile {
 	SIM_QUIET, /* none: for measuring */
 };
 
+enum sim_load { SIM_LOAD_DRAWN, SIM_LOAD_KV, SIM_LOAD_FS, SIM_LOAD_BOTH };
+
 struct sim_swarm_options {
 	enum sim_profile profile;
 	uint64_t safety_ns; /* 0: drawn */
 	bool no_clients;    /* QUIET: an idle cluster */
+	enum sim_load load;
 };
 
 struct sim_result {
 	uint64_t simulated_ns, calls, ok, failed, unknown, judged;
+	uint64_t fs_calls, fs_ok, fs_failed, fs_unknown, fs_judged;
 	uint64_t steps, entries, batches, elections, snapshots;
 	uint64_t hash;
 	uint64_t faults[SIM_FAULT_COUNT];

@@ -1,0 +1,240 @@
+/* Shared inside tests/sim/sim_fs*.c only. */
+#ifndef PAXFS_TESTS_SIM_SIM_FS_INTERNAL_H
+#define PAXFS_TESTS_SIM_SIM_FS_INTERNAL_H
+
+#include <stdio.h>
+#include <sys/stat.h>
+#include <uthash.h>
+
+#include "base/buf.h"
+#include "fs/fs.h"
+#include "tests/sim/sim_cluster.h"
+#include "tests/sim/sim_fs.h"
+
+#define FSIM_NEVER	 UINT64_MAX
+#define FSIM_MOUNTS_MAX	 4u
+#define FSIM_FIBERS_MAX	 4u
+#define FSIM_WORKERS_MAX (FSIM_MOUNTS_MAX * FSIM_FIBERS_MAX)
+#define FSIM_HANDLES	 2u /* open files of a worker */
+#define FSIM_READ_MAX	 (256u * 1024u)
+#define FSIM_REGISTERS	 6u
+#define FSIM_LOGS	 3u
+
+/* ---- names: all that there are ---- */
+
+#define FSIM_NAMES(X)                                                                               \
+	X(A, "a") X(B, "b") X(C, "c") X(D, "d") X(E, "e") /* of the random calls */                 \
+	X(MA, "ma") X(MB, "mb") X(MC, "mc") X(M, "m")	  /* the wanderer, and where it may be */   \
+	X(REG, "reg") X(LOG, "log")			  /* what is in these is checked apart */
+
+enum fsim_name {
+#define X(name, text) NAME_##name,
+	FSIM_NAMES(X)
+#undef X
+		NAME_COUNT
+};
+#define FSIM_TREE_NAMES	  5u
+#define FSIM_WANDER_FIRST NAME_MA
+#define FSIM_WANDER_DIRS  3u
+#define FSIM_XATTRS	  3u
+
+struct slice fsim__name(enum fsim_name n);
+struct slice fsim__xattr_name(unsigned x);
+
+/* ---- calls ---- */
+
+enum fsim_kind {
+	CALL_MKNOD,
+	CALL_CREATE, /* flags: FS_O_EXCL */
+	CALL_MKDIR,
+	CALL_SYMLINK, /* data: target */
+	CALL_LINK,
+	CALL_UNLINK,
+	CALL_RMDIR,
+	CALL_RENAME,
+	CALL_CHMOD,
+	CALL_TRUNCATE, /* offset: the size */
+	CALL_WRITE,
+	CALL_APPEND,
+	CALL_SETXATTR,
+	CALL_REMOVEXATTR,
+	CALL_LAST_CHANGE = CALL_REMOVEXATTR,
+	CALL_READ,
+	CALL_STAT,
+	CALL_LOOKUP,
+	CALL_READDIR,
+	CALL_READLINK,
+	CALL_GETXATTR,
+	CALL_LISTXATTR,
+};
+
+struct fsim_call {
+	uint32_t id;
+	enum fsim_kind kind;
+	uint32_t mount; /* which process, counted anew after each kill */
+	uint64_t invoke_ns, return_ns; /* FSIM_NEVER: it did not */
+	uint64_t exec_ns, exec_end_ns; /* of the transaction that committed, or may have */
+	uint64_t stamp;		       /* of its commit; 0: nothing was committed */
+	uint32_t commits;
+	int err;
+	/* what was asked for */
+	uint64_t dir, dir2, ino;
+	enum fsim_name name, name2;
+	unsigned flags, xattr;
+	uint32_t mode;
+	uint64_t offset;
+	struct slice data; /* owned */
+	uint64_t opened_ns; /* the handle's; 0: not through a handle */
+	/* what came back */
+	uint64_t made; /* number of the inode that the transaction makes */
+	bool has_attr;
+	struct fs_attr attr;
+	uint64_t end;
+	struct slice out; /* owned */
+	uint64_t listed[NAME_COUNT]; /* readdir: inode by name; listxattr: by attribute */
+};
+
+extern struct fsim_call **fsim_calls;
+extern uint32_t fsim_call_count;
+
+const char *fsim__text(const struct fsim_call *c); /* in a static buffer */
+
+/* ---- workers ---- */
+
+struct fsim_handle {
+	struct fs_file *file; /* NULL: none */
+	uint64_t ino, opened_ns;
+	bool append;
+};
+
+struct fsim_mount;
+struct fsim_worker {
+	struct fsim_mount *m;
+	uint32_t id; /* unique in the run */
+	struct fiber *fiber;
+	struct fsim_call *call; /* under way, if it is one that is replayed */
+	bool main;		/* its transaction is the call's change */
+	uint64_t since_ns;	/* any call is under way; 0: none */
+	struct fsim_handle handles[FSIM_HANDLES];
+	uint64_t records; /* appended to logs */
+};
+
+struct fsim_mount {
+	struct sim_machine machine;
+	struct sim_client_env env;
+	struct sim_proc *proc;
+	uint32_t number, incarnation;
+	struct kv_client *kv;
+	struct fs *fs;
+	struct fsim_executor { /* what fs sees: the client's, noted */
+		struct txn_executor x;
+		struct txn_executor *real;
+	} executor;
+	struct fsim_worker workers[FSIM_FIBERS_MAX];
+	uint32_t fibers_left;
+	struct fiber *waiter;
+	bool replacing;
+};
+
+extern struct sim_fs_config fsim_cfg;
+extern const struct fs_cred fsim_cred;
+
+struct fsim_call *fsim__begin(struct fsim_worker *w, enum fsim_kind kind);
+void fsim__end(struct fsim_worker *w, struct fsim_call *c, int err);
+struct fsim_call *fsim__call_of(const struct fsim_worker *w, enum fsim_kind kind); /* arguments first */
+void fsim__run(struct fsim_worker *w, struct fsim_call *c);			      /* then that */
+/* Calls that are judged elsewhere, for the numbers and the clock. */
+void fsim__other_begin(struct fsim_worker *w);
+void fsim__other_end(struct fsim_worker *w, int err);
+/* Neither the call's nor the tree's fault: the store could not be asked. Its effect is open. */
+bool fsim__is_outage(int err);
+int fsim__open(struct fsim_mount *m, struct sim_client_env *e, struct fs **out); /* also m->kv */
+void fsim__note_dir(uint64_t ino);
+void fsim__forget_handles(struct fsim_worker *w, bool close);
+
+/* ---- sim_fs_calls.c ---- */
+int fsim__make_first(struct fsim_worker *w); /* the directories and files that stay; again after a failure */
+void fsim__tree_call(struct fsim_worker *w);
+void fsim__wander_call(struct fsim_worker *w);
+
+/* ---- sim_fs_files.c ---- */
+void fsim__files_init(void);
+int fsim__files_make(struct fsim_worker *w);
+void fsim__files_call(struct fsim_worker *w);
+int fsim__files_read(struct fs *fs); /* the last word */
+uint64_t fsim__files_judge(void);
+
+/* ---- sim_fs_tree.c: the tree as the last mount saw it ---- */
+struct fsim_seen {
+	uint64_t ino;
+	struct fs_attr attr;
+	struct slice data; /* owned: contents, target */
+	bool xattr_there[FSIM_XATTRS];
+	struct slice xattr[FSIM_XATTRS];
+	uint64_t entries[NAME_COUNT]; /* of a directory */
+};
+struct fsim_tree {
+	struct fsim_seen *seen;
+	uint32_t count, cap;
+	uint64_t *left; /* objects that the first fsck said wait to be removed */
+	uint32_t left_count, left_cap;
+};
+extern struct fsim_tree fsim_tree;
+void fsim__inspect(struct sim_client_env *e);
+
+/* ---- sim_fs_model.c ---- */
+
+struct fsim_version {
+	uint64_t lo_ns, hi_ns; /* it came to be not before, not after */
+	uint64_t value;
+	struct slice data; /* borrowed for ever */
+	const struct fsim_call *by; /* NULL: from the start */
+};
+
+enum fsim_what {
+	OBJ_NAME = 1, /* (directory, name): inode, 0: none */
+	OBJ_LIFE,     /* (inode): 1 while it has a name */
+	OBJ_MODE,     /* (inode): permission bits */
+	OBJ_DATA,     /* (file): contents; value: size */
+	OBJ_PARENT,   /* (directory) */
+	OBJ_XATTR,    /* (inode, which): 1 there; data */
+};
+
+struct fsim_object {
+	struct fsim_key {
+		uint64_t ino;
+		uint32_t what, n;
+	} key;
+	struct fsim_version *v; /* in the order of commits; v[0]: before all */
+	uint32_t count, cap;
+	UT_hash_handle hh;
+};
+
+struct fsim_delta { /* of a link count: these commute */
+	uint64_t lo_ns, hi_ns;
+	int32_t by;
+};
+
+struct fsim_inode {
+	uint64_t ino;
+	uint32_t type; /* S_IFMT bits */
+	int64_t nlink;
+	uint32_t entries;
+	struct slice target;
+	const struct fsim_call *zeroed; /* who took its last name */
+	struct fsim_delta *deltas;
+	uint32_t delta_count, delta_cap;
+	UT_hash_handle hh;
+};
+
+void fsim__replay(void); /* all that committed; a violation if it cannot have been so */
+struct fsim_object *fsim__object(enum fsim_what what, uint64_t ino, uint32_t n);
+struct fsim_inode *fsim__inode(uint64_t ino); /* NULL: there never was */
+const struct fsim_version *fsim__now(enum fsim_what what, uint64_t ino, uint32_t n);
+uint64_t fsim__model_each(void (*fn)(const struct fsim_inode *i)); /* how many */
+
+/* ---- sim_fs_judge.c ---- */
+void fsim__judge_calls(void);
+void fsim__judge_tree(void);
+
+#endif

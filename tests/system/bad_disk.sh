@@ -48,20 +48,20 @@ test_start() {
 test_a_failing_sync_ends_the_node() {
 	prepare
 	n=$(leader_of 1)
-	fails_and_recovers "$n" "fail=EIO sync */n$n/log/* k=1"
+	fails_and_recovers "$n" "fail=EIO sync */n$n/log/*.wal k=1"
 	says "$n" '(error|fatal).*(log|wal).*[Ii]nput/output error'
 	note "$(new_log "$n" | grep -E 'nput/output error' | head -n 1 | cut -d' ' -f2-)"
 }
 test_a_torn_write_is_cut_off() {
 	prepare
 	n=$(leader_of 2)
-	fails_and_recovers "$n" "tear=EIO write */n$n/log/* k=2"
+	fails_and_recovers "$n" "tear=EIO write */n$n/log/*.wal k=2"
 }
 test_the_kth_write_fails() {
 	prepare
 	for k in $KS; do
 		n=$(leader_of $((k % 4)))
-		fails_and_recovers "$n" "fail=EIO write,sync */n$n/log/* k=$k"
+		fails_and_recovers "$n" "fail=EIO write,sync */n$n/log/*.wal k=$k"
 	done
 	note "writes that failed, each on a leader: $KS"
 }

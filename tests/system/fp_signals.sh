@@ -13,7 +13,7 @@ test_a_stopped_copy_goes_on() {
 	local p stops=0
 	cp -r /usr/include/linux "$MNT/copy" &
 	p=$!
-	while kill -STOP $p 2>/dev/null && [ $stops -lt 20 ]; do
+	while [ $stops -lt 20 ] && kill -STOP $p 2>/dev/null; do
 		kill -CONT $p
 		stops=$((stops + 1))
 		read -r -t 0.02 <> <(:) || true

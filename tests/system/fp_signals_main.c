@@ -1,5 +1,5 @@
-/* Works on files while signals keep coming whose handler says SA_RESTART, as job control, children that end
- * and resized terminals make them. On a disk file system no call ends with EINTR then.
+/* Works on files while signals keep coming whose handler says SA_RESTART, as children that end and
+ * resized terminals make them. On a disk file system no call ends with EINTR then.
  *
  *   fp_signals DIR FILES   -> "done"; exit 1 at the first error
  */

@@ -270,6 +270,14 @@ static int execute(struct kv_apply *a, struct kv_job *job, uint64_t now_ns)
 	return ERR_INVAL;
 }
 
+/* Damage that a read or a tick met. No memory is a matter of the next entry. */
+static int damage(const struct kv_apply *a)
+{
+	int err = !a->failed && a->tsm ? tsm_failed(a->tsm) : 0;
+
+	return err == ERR_NOMEM ? 0 : err;
+}
+
 void kv_apply_run(struct kv_job *job, uint64_t now_ns)
 {
 	struct kv_apply *a = job->apply;
@@ -279,6 +287,8 @@ void kv_apply_run(struct kv_job *job, uint64_t now_ns)
 	if (!a->failed) {
 		tsm_set_time(a->tsm, now_ns);
 		job->err = execute(a, job, now_ns);
+		if (damage(a))
+			job->err = a->failed = damage(a);
 	}
 	job->applied = engine_applied(a->engine);
 	job->fatal = a->failed != 0;

@@ -17,6 +17,7 @@
 #define KV_LOG_BYTES		(512ull * 1024 * 1024)
 #define KV_SNAPSHOT_SOURCES_MAX 4u
 #define KV_SNAPSHOT_IDLE_NS	(30 * NS_PER_S)
+#define KV_SNAPSHOT_ALONE_NS	(5 * NS_PER_S) /* not asked for so long: gives way to another */
 #define KV_SNAPSHOT_FETCHES_MAX 2u
 #define KV_STATUS_WAIT_NS	(250 * NS_PER_MS) /* for figures of the apply thread */
 #define KV_STATUS_WAITS_MAX	64u

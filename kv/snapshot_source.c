@@ -147,6 +147,25 @@ static void drop_earlier(struct kv_node *n, struct node_group *g, uint32_t peer)
 			source_end(s);
 }
 
+/* Room for another transfer: one that is all sent goes (its receiver starts over if it missed the end), else
+ * one that was left alone for a while; of those the one used longest ago. */
+static void make_room(struct kv_node *n)
+{
+	uint64_t now = env_mono_ns(n->env);
+	struct snapshot_source *s, *best = NULL;
+
+	TAILQ_FOREACH(s, &n->sources, link) {
+		bool sent = s->reader && s->chunk.len == 0;
+
+		if (s->busy || (!sent && now - s->used_ns < KV_SNAPSHOT_ALONE_NS))
+			continue;
+		if (!best || s->used_ns < best->used_ns)
+			best = s;
+	}
+	if (best)
+		source_end(best);
+}
+
 static int open_source(struct kv_node *n, uint32_t group, uint32_t peer,
 		       struct snapshot_source **out)
 {
@@ -158,6 +177,8 @@ static int open_source(struct kv_node *n, uint32_t group, uint32_t peer,
 	if (kv_replica_refused(g->replica, NULL))
 		return ERR_AMNESIA;
 	drop_earlier(n, g, peer);
+	if (n->source_count >= KV_SNAPSHOT_SOURCES_MAX)
+		make_room(n);
 	if (n->source_count >= KV_SNAPSHOT_SOURCES_MAX)
 		return ERR_BUSY;
 	s = mem_must_alloc(sizeof(*s));

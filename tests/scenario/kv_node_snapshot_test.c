@@ -16,7 +16,7 @@ static void setup(void)
 
 	kv_node_config_default(&cfg);
 	cfg.flush_bytes = 256 * 1024;
-	cfg.retain_bytes = 64 * 1024;
+	cfg.retain_bytes = 32 * 1024;
 	cfg.segment_bytes = 256 * 1024;
 	cfg.log_bytes = 16 * 1024 * 1024;
 	kvf_open(&f, 3, &cfg);
@@ -170,6 +170,64 @@ static void a_dead_source_is_replaced(void)
 	kvf_run(&f, source_story);
 }
 
+/* More groups than transfers that may be open at a time: each is over when all is sent. */
+#define MANY_GROUPS 12u
+
+static bool all_cut(struct kvf *k, void *ctx)
+{
+	bool all = true;
+
+	(void)ctx;
+	for (uint32_t id = 1; id <= 2; id++) {
+		struct kv_node_status s;
+
+		(void)kvf_call(k, id, KV_FLUSH, (struct slice){0}, 5 * NS_PER_S, NULL, NULL);
+		if (kvf_status(k, id, &s) != 0)
+			return false;
+		for (uint32_t g = 1; g <= MANY_GROUPS; g++)
+			all &= kvf_group(&s, g)->log_start > 5;
+		kv_node_status_release(&s);
+	}
+	return all;
+}
+
+static void put_everywhere(struct kvf *k, unsigned rounds)
+{
+	uint8_t key[64], value[VALUE_SIZE];
+	char name[32];
+
+	value_of(1, value);
+	for (unsigned i = 0; i < rounds; i++)
+		for (uint32_t g = 1; g <= MANY_GROUPS; g++) {
+			snprintf(name, sizeof(name), "key-%u", i);
+			CHECK_OK(kvf_put(k, kvf_key(k, g, name, key),
+					 slice_of(value, sizeof(value))));
+		}
+}
+
+static void many_groups_story(struct kvf *k)
+{
+	uint64_t start;
+
+	CHECK_OK(kvf_init(k, MANY_GROUPS, 3));
+	put_everywhere(k, 1);
+	for (uint32_t g = 1; g <= MANY_GROUPS; g++)
+		CHECK_TRUE(kvf_wait_equal(k, g));
+	kvf_kill(k, 3);
+	put_everywhere(k, 40);
+	CHECK_TRUE(kvf_wait(k, all_cut, NULL));
+	CHECK_OK(kvf_start(k, 3));
+	start = env_mono_ns(loop_env(k->loop));
+	for (uint32_t g = 1; g <= MANY_GROUPS; g++)
+		CHECK_TRUE(kvf_wait_equal(k, g));
+	CHECK_TRUE(env_mono_ns(loop_env(k->loop)) - start < 20 * NS_PER_S);
+}
+
+static void many_groups_catch_up_one_after_the_other(void)
+{
+	kvf_run(&f, many_groups_story);
+}
+
 /* After a snapshot the log is short: all die, all come back. */
 static void power_cut_story(struct kvf *k)
 {
@@ -189,6 +247,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, catches_up_by_snapshot),
 	CHECK_TEST_WITH(setup, teardown, interrupted_receivers_start_over),
 	CHECK_TEST_WITH(setup, teardown, a_dead_source_is_replaced),
+	CHECK_TEST_WITH(setup, teardown, many_groups_catch_up_one_after_the_other),
 	CHECK_TEST_WITH(setup, teardown, survives_a_power_cut_afterwards),
 };
 CHECK_MAIN(tests)

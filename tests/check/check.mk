@@ -10,3 +10,6 @@ $(BUILD)/tests/check/histcheck: $(BUILD)/tests/check/histcheck_main.o $(call lib
 	$(call LINK,)
 
 helpers: $(BUILD)/tests/check/histcheck
+
+# It runs the program.
+$(BUILD)/tests/unit/check_history_test: | $(BUILD)/tests/check/histcheck

@@ -27,14 +27,14 @@
 enum history_kind {	/* who judges it    arguments		      result when OK */
 	HISTORY_READ,	/* linear	    key			      value or HISTORY_ABSENT */
 	HISTORY_WRITE,	/* linear	    key, arg = value	      - */
-	HISTORY_CAS,	/* linear	    key, arg -> arg2	      1 swapped, 0 not (it was another) */
+	HISTORY_CAS,	/* linear	    key, arg -> arg2	      1 swapped, 0 not (another value) */
 	HISTORY_DELETE, /* linear	    key			      1 was there, 0 not, _UNTOLD */
 	HISTORY_TXN,	/* serial	    mops		      mops with the lists read */
 	HISTORY_ADD,	/* counter	    key, arg = how much	      - */
 	HISTORY_GET,	/* counter	    key			      the sum */
 	HISTORY_INSERT, /* setcheck	    key = set, arg = element  - */
 	HISTORY_MEMBERS,  /* setcheck	    key = set		      list: elements in any order */
-	HISTORY_BALANCES, /* bank	    -			      list: [account] = int64_t balance */
+	HISTORY_BALANCES, /* bank	    -			      list: [account] = int64_t */
 	HISTORY_KINDS
 };
 
@@ -92,7 +92,8 @@ void history_release(struct history *h);
  * copied. Until it returns it counts as UNKNOWN. Returns its id, an index into h->ops. */
 size_t history_invoke(struct history *h, uint64_t now, const struct history_op *op);
 
-/* Notes that operation @id ended at @now, not before it began. @res may be NULL when there is no result. */
+/* Notes that operation @id ended at @now, not before it began. @res may be NULL when there is no
+ * result. */
 void history_return(struct history *h, size_t id, uint64_t now, enum history_outcome outcome,
 		    const struct history_result *res);
 
@@ -132,8 +133,8 @@ int history_stream_return(struct history_stream *s, uint64_t id, uint64_t now,
 			  enum history_kind kind, enum history_outcome outcome,
 			  const struct history_result *res);
 
-/* One operation for people: "client 3 [100, 250] cas 7: 1 -> 2 ok, swapped". Cut to @size. Returns
- * @text. */
+/* One operation for people: "client 3 [100, 250] cas 7 1 2 -> ok 1", long lists abridged, cut to @size.
+ * Returns @text. */
 const char *history_op_text(const struct history_op *op, char *text, size_t size);
 
 #endif

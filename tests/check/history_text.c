@@ -180,13 +180,47 @@ int history_write(const struct history *h, FILE *f)
 
 /* ---- for people ---- */
 
+#define SHOWN_FIRST 4 /* elements of a long list */
+#define SHOWN_LAST  12
+
+static void show_list(FILE *f, const uint64_t *list, size_t count, bool is_signed)
+{
+	if (count <= SHOWN_FIRST + SHOWN_LAST) {
+		put_list(f, list, count, is_signed);
+		return;
+	}
+	put_list(f, list, SHOWN_FIRST, is_signed);
+	fprintf(f, "..%zu..", count - SHOWN_FIRST - SHOWN_LAST);
+	put_list(f, list + count - SHOWN_LAST, SHOWN_LAST, is_signed);
+}
+
+static void show_result(FILE *f, const struct history_op *op)
+{
+	struct history_result res = {.value = op->result};
+
+	if (op->kind == HISTORY_MEMBERS || op->kind == HISTORY_BALANCES) {
+		show_list(f, op->list, op->list_count, op->kind == HISTORY_BALANCES);
+		return;
+	}
+	put_result(f, op->kind, &res);
+}
+
+/* A transaction that returned: its steps with what they read. */
+static void show_mops(FILE *f, const struct history_op *op)
+{
+	fputs("txn", f);
+	for (size_t i = 0; i < op->mop_count; i++) {
+		put_mops(f, &op->mops[i], 1, false);
+		if (!op->mops[i].append)
+			show_list(f, op->mops[i].list, op->mops[i].count, false);
+	}
+}
+
 const char *history_op_text(const struct history_op *op, char *text, size_t size)
 {
-	struct history_result res = {op->result, op->list, op->list_count, op->mops, op->mop_count};
-	FILE *f;
+	FILE *f = fmemopen(text, size, "w");
 
 	text[0] = '\0';
-	f = fmemopen(text, size, "w");
 	if (f == NULL)
 		return text;
 	fprintf(f, "client %" PRIu32 " [%" PRIu64 ", ", op->client, op->invoke_ns);
@@ -195,15 +229,13 @@ const char *history_op_text(const struct history_op *op, char *text, size_t size
 	else
 		fprintf(f, "%" PRIu64 "] ", op->return_ns);
 	if (op->kind == HISTORY_TXN && op->outcome == HISTORY_OK) {
-		fputs("txn", f);
+		show_mops(f, op);
 	} else {
 		put_args(f, op);
-		fputc(' ', f);
+		fprintf(f, " -> %s", outcome_names[op->outcome]);
+		if (op->outcome == HISTORY_OK)
+			show_result(f, op);
 	}
-	if (op->kind != HISTORY_TXN || op->outcome != HISTORY_OK)
-		fprintf(f, "-> %s", outcome_names[op->outcome]);
-	if (op->outcome == HISTORY_OK)
-		put_result(f, op->kind, &res);
 	fclose(f); /* adds the NUL, or leaves it off when the text is cut */
 	text[size - 1] = '\0';
 	return text;

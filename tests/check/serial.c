@@ -263,8 +263,8 @@ static void add_edge(const struct order *o, const struct graph_edge *e, uint32_t
 	verdict_add(v, "  T%u before T%u: ", a, b);
 	switch (e->kind) {
 	case GRAPH_WW:
-		verdict_add(v, "T%u appended %" PRIu64 " to key %" PRIu64 ", T%u then %" PRIu64 " (ww)\n",
-			    a, e->a, e->key, b, value);
+		verdict_add(v, "T%u appended %" PRIu64 " to key %" PRIu64 ", T%u then %" PRIu64
+			       " (ww)\n", a, e->a, e->key, b, value);
 		break;
 	case GRAPH_WR:
 		add_read_list(e, b, v);

@@ -80,8 +80,8 @@ static bool same_list(const uint64_t *a, const uint64_t *b, size_t count)
 	return count == 0 || memcmp(a, b, count * sizeof(*a)) == 0;
 }
 
-/* What the read that is step @at must end with: its transaction's appends since step @from. Returns their
- * number, or SIZE_MAX when the list ends otherwise. */
+/* What the read that is step @at must end with: its transaction's appends since step @from. Returns
+ * their number, or SIZE_MAX when the list ends otherwise. */
 static size_t own_tail(const struct history_op *op, size_t from, size_t at)
 {
 	const struct history_mop *read = &op->mops[at];

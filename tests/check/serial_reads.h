@@ -1,5 +1,5 @@
-/* What the reads of a list-append history tell: the order of the elements of each key, and anomalies that
- * show without a graph. Shared by serial.c only. */
+/* What the reads of a list-append history tell: the order of the elements of each key, and anomalies
+ * that show without a graph. Shared by serial.c only. */
 #ifndef PAXFS_TESTS_CHECK_SERIAL_READS_H
 #define PAXFS_TESTS_CHECK_SERIAL_READS_H
 

@@ -1,5 +1,5 @@
-/* Sets (HISTORY_INSERT, HISTORY_MEMBERS) that only grow. What was acknowledged, or seen once, is in every
- * read that began later.
+/* Sets (HISTORY_INSERT, HISTORY_MEMBERS) that only grow. What was acknowledged, or seen once, is in
+ * every read that began later.
  *
  * v->name: "lost" (acknowledged), "vanished" (seen before, then not), "failed insert seen",
  * "from nowhere" (never inserted, or not yet when it was seen), "duplicate element".

@@ -227,7 +227,8 @@ static void unknown_append_seen_then_unseen(void)
 /* Half of what an unknown transaction did. */
 static void unknown_transaction_is_atomic_too(void)
 {
-	refused("G-single", "T1 read key 8 before anyone had appended to it, to which T2 then appended 1 (rw)",
+	refused("G-single",
+		"T1 read key 8 before anyone had appended to it, to which T2 then appended 1 (rw)",
 		"i 0 1 1 txn a 7 1 a 8 1\n"
 		"i 1 1 3 txn r 7 r 8\n"
 		"r 1 4 ok r 7 [1] r 8 []\n");

@@ -24,7 +24,7 @@ struct options {
 	double hours; /* of real time; 0: count decides */
 	unsigned jobs;
 	unsigned limit_s; /* of real time for one seed */
-	bool quiet, twice;
+	bool quiet, twice, first_only;
 	struct sim_swarm_options swarm;
 };
 
@@ -58,6 +58,7 @@ static void usage(FILE *f)
 	      "      --fresh        seeds that nobody knows; the first one is printed\n"
 	      "      --hours H      goes on for H hours\n"
 	      "  -j, --jobs N       processes at a time (default 1)\n"
+	      "      --first        stops at the first failure\n"
 	      "  -t, --trace        prints every event to stderr\n"
 	      "      --twice        runs each seed twice, and compares\n"
 	      "      --calm         no faults, a light load: for measuring speed\n"
@@ -106,7 +107,8 @@ static void parse(int argc, char **argv, struct options *o)
 		{"calm", no_argument, NULL, CALM},	   {"seconds", required_argument, NULL, SECONDS},
 		{"limit", required_argument, NULL, LIMIT}, {"quiet", no_argument, NULL, 'q'},
 		{"load", required_argument, NULL, LOAD},
-		{"help", no_argument, NULL, 'h'},	   {0}};
+		{"first", no_argument, NULL, FIRST},	   {"help", no_argument, NULL, 'h'},
+		{0}};
 	int c;
 
 	*o = (struct options){.first = 1, .count = 20, .jobs = 1, .limit_s = 300};
@@ -134,6 +136,9 @@ static void parse(int argc, char **argv, struct options *o)
 			break;
 		case 't':
 			sim_trace_on = true;
+			break;
+		case FIRST:
+			o->first_only = true;
 			break;
 		case TWICE:
 			o->twice = true;
@@ -234,7 +239,8 @@ static bool take(const struct options *o, struct totals *t, struct child *c, int
 		add(t, &r);
 		t->passed++;
 		if (!o->quiet)
-			printf("seed %llu: ok, %.0f s, %llu + %llu calls, %llu elections, hash %016llx\n",
+			printf("seed %llu: ok, %.0f s, %llu + %llu calls, %llu elections, "
+			       "hash %016llx\n",
 			       (unsigned long long)c->seed, (double)r.simulated_ns / NS_PER_S,
 			       (unsigned long long)r.calls, (unsigned long long)r.fs_calls,
 			       (unsigned long long)r.elections,
@@ -291,12 +297,19 @@ static void run_twice(const struct options *o, struct totals *t, uint64_t seed)
 	}
 }
 
+static bool goes_on(const struct options *o, const struct totals *t, uint64_t i, double begin)
+{
+	if (o->first_only && t->failed)
+		return false;
+	return o->hours > 0 ? now_s() - begin < o->hours * 3600 : i < o->count;
+}
+
 static void run_all(const struct options *o, struct totals *t, double begin)
 {
 	struct child children[JOBS_MAX] = {{0}};
 	unsigned running = 0;
 
-	for (uint64_t i = 0; o->hours > 0 ? now_s() - begin < o->hours * 3600 : i < o->count; i++) {
+	for (uint64_t i = 0; goes_on(o, t, i, begin); i++) {
 		if (o->twice) {
 			run_twice(o, t, o->first + i);
 			continue;

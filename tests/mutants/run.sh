@@ -1,0 +1,75 @@
+#!/bin/bash
+# Seeded bugs: applies each patch of this folder to a copy of the sources, builds the simulator from it
+# and runs seeds until one fails. A mutant that survives LIMIT seconds of one core is a failure of the
+# tests. run.sh [NAME...] runs those; PICK=n runs n of them, picked afresh.
+# Ends in `N passed, N failed`.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+BUILD=${BUILD:-build}
+LIMIT=${LIMIT:-600}
+PICK=${PICK:-0}
+SIM_JOBS=${SIM_JOBS:-1}
+root=$PWD
+work=$root/$BUILD/mutants
+passed=0
+failed=0
+
+fail() {
+	echo "mutants: $*" >&2
+	exit 2
+}
+
+copy_tree() {
+	rm -rf "$work/tree"
+	mkdir -p "$work/tree"
+	cp -a Makefile base net wal consensus txn kv fs mount tools "$work/tree/"
+	mkdir -p "$work/tree/tests"
+	cp -a tests/sim tests/check "$work/tree/tests/"
+	make -C "$work/tree" --no-print-directory -s BUILD=build build/paxfs-sim >"$work/base.log" 2>&1 ||
+		fail "the copy does not build: $(tail -1 "$work/base.log")"
+}
+
+# The bug's name is the patch's, its description the patch's first line.
+run_one() {
+	local name=$1 patch=$root/tests/mutants/$1.patch text start took seed what
+
+	text=$(head -1 "$patch")
+	patch -d "$work/tree" -p1 -s -F 3 <"$patch" >"$work/$name.log" 2>&1 ||
+		fail "$name.patch does not apply any more: $(tail -1 "$work/$name.log")"
+	start=$(date +%s)
+	if ! make -C "$work/tree" --no-print-directory -s BUILD=build build/paxfs-sim \
+		>"$work/$name.log" 2>&1; then
+		fail "$name.patch does not build: $(grep -m1 error "$work/$name.log")"
+	fi
+	timeout --signal=KILL "$LIMIT" "$work/tree/build/paxfs-sim" --quiet --first --jobs "$SIM_JOBS" \
+		--limit 60 --seeds 1000000 >"$work/$name.out" 2>"$work/$name.err" || true
+	took=$(($(date +%s) - start))
+	patch -d "$work/tree" -p1 -s -R -F 3 <"$patch" >/dev/null
+	seed=$(grep -am1 -oE '^seed [0-9]+: (FAILED|HANGS|DIED)' "$work/$name.out" || true)
+	what=$(grep -am1 '^VIOLATION' "$work/$name.err" | sed 's/^VIOLATION seed [0-9]* at [0-9.]* s, //' || true)
+	if [ -n "$seed" ]; then
+		passed=$((passed + 1))
+		printf '| %s | %s | %s s | %s: %s |\n' "$name" "$text" "$took" "${seed%%:*}" "${what:-$seed}"
+		rm -f "$work/$name".{out,err,log}
+	else
+		failed=$((failed + 1))
+		printf '| %s | %s | **survived %s s** | |\n' "$name" "$text" "$took"
+	fi
+}
+
+names=("$@")
+if [ ${#names[@]} -eq 0 ]; then
+	mapfile -t names < <(cd tests/mutants && ls -- *.patch | sed 's/\.patch$//')
+fi
+if [ "$PICK" -gt 0 ]; then
+	mapfile -t names < <(printf '%s\n' "${names[@]}" | shuf -n "$PICK")
+fi
+copy_tree
+echo "| mutant | what is wrong | caught after | by |"
+echo "| --- | --- | --- | --- |"
+for name in "${names[@]}"; do
+	run_one "$name"
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -319,6 +319,12 @@ int tsm_end_entry(struct tsm *t)
 	return t->err;
 }
 
+int tsm_failed(const struct tsm *t)
+{
+	CHECK(!t->in_entry);
+	return t->err;
+}
+
 /* ---- outputs ---- */
 
 static struct out_item *out_new(struct tsm *t, enum tsm_output_kind kind)

@@ -107,6 +107,10 @@ void tsm_request_proposed(struct tsm *t, struct slice command, uint64_t now_ns);
  * the read goes on as a command of the log, which may also end in ERR_BUSY or ERR_ABORTED. */
 void tsm_read(struct tsm *t, uint64_t token, struct slice part, uint64_t now_ns);
 
+/* Not 0: what is stored could not be read. The machine must stop, and what it put out since the last
+ * look is not to be believed. tsm_end_entry() says it too; reads and ticks have only this. */
+int tsm_failed(const struct tsm *t);
+
 /* Takes the next output; false when there is none. */
 bool tsm_output_next(struct tsm *t, struct tsm_output *out);
 

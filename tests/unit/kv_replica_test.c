@@ -646,6 +646,40 @@ static void a_damaged_entry_stops_the_replica(void)
 	check_put(krf_elect(&f), "a", "1"); /* the others go on */
 }
 
+/* Makes the first record of the group unreadable. */
+static void damage_record(struct engine_group *g)
+{
+	struct engine_iter *it =
+		engine_iter_new(g, TABLE_DATA, (struct slice){0}, (struct slice){0});
+	struct buf key = BUF_INIT;
+
+	CHECK_TRUE(engine_iter_valid(it));
+	CHECK_OK(buf_set(&key, engine_iter_key(it)));
+	engine_iter_free(it);
+	engine_begin(g);
+	engine_put(g, TABLE_DATA, buf_slice(&key), slice_str("short"));
+	engine_commit(g, engine_applied(g));
+	buf_release(&key);
+}
+
+/* "Nothing", says the table of failures of what clients see: no read is answered with the damage. */
+static void a_read_that_meets_damage_stops_the_replica(void)
+{
+	uint32_t id = krf_elect(&f);
+	const char *why;
+	uint64_t get;
+
+	check_put(id, "a", "1");
+	krf_pass(&f, 100 * NS_PER_MS);
+	damage_record(kv_apply_engine(f.members[id].apply));
+	get = krf_get(&f, id, "a");
+	krf_pass(&f, 5 * NS_PER_MS);
+	CHECK_ERR(krf_answer(&f, get, NULL), ERR_AMNESIA);
+	CHECK_ERR(kv_replica_refused(f.members[id].replica, &why), ERR_CORRUPT);
+	CHECK_CONTAINS(why, "rebuild");
+	check_get(krf_elect(&f), "a", "1"); /* the others have it */
+}
+
 static void a_refusing_replica_answers_those_who_wait(void)
 {
 	uint32_t id = krf_elect(&f);
@@ -699,6 +733,7 @@ static const struct check_test tests[] = {
 	T3(entries_behind_a_snapshot_are_skipped),
 	T3(an_old_snapshot_is_dropped),
 	T3(a_damaged_entry_stops_the_replica),
+	T3(a_read_that_meets_damage_stops_the_replica),
 	T1(a_refusing_replica_answers_those_who_wait),
 };
 

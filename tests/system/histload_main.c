@@ -2,14 +2,15 @@
  *
  *   histload ENDPOINTS DIR NUMBER SEED [SPACE [CLIENTS [TIMEOUT_S]]]
  *
- * CLIENTS fibers (default 2) for each of: registers, lists (transactions over groups), bank, counters,
- * sets. Several processes (NUMBER) of one SPACE share keys and make one history: DIR/NUMBER.hist each. Keys
- * change every few seconds, so that no single history gets long. A call that does not end within
- * TIMEOUT_S (default 5) is of unknown outcome, and whoever made it goes on as another client.
+ * CLIENTS fibers (default 2) for each of: registers, lists (transactions over groups), bank,
+ * counters, sets. Several processes (NUMBER) of one SPACE share keys and make one history:
+ * DIR/NUMBER.hist each. Keys change every few seconds, so that no single history gets long. A call
+ * that does not end within TIMEOUT_S (default 5) is of unknown outcome, and whoever made it goes on
+ * as another client.
  *
- * Prints a line `at N ok A failed B unknown C longest_ms D` every half second: D is the longest call that
- * ended, since the last SIGUSR1 (which prints `mark N ... `). At SIGTERM all keys that were used are read
- * once more; then `done N ...`, exit 0.
+ * Prints a line `at N ok A failed B unknown C longest_ms D` every half second: D is the longest
+ * call that ended, since the last SIGUSR1 (which prints `mark N ... `). At SIGTERM all keys that
+ * were used are read once more; then `done N ...`, exit 0.
  */
 #include <signal.h>
 #include <stdio.h>

@@ -22,9 +22,9 @@
  * roles: as what a node can hit it. L leads a group, F leads none, C coordinates transactions, P takes
  * part in them; N: a node outside of a running cluster's life, as the trigger says.
  * trigger: what makes it happen. load; elect: another leader is killed; hand_over: leaderships are given
- * away; freeze: another leader stops and goes on; bounce: another node restarts;
- * floor: sessions grow old; boot: the node itself starts, and has missed entries; boot_elect: then a
- * leader is killed; behind: it starts, behind the others' logs; source: another one does; init: a
+ * away; freeze: another leader stops and goes on; bounce: another node restarts; floor: sessions grow
+ * old; ask: the node is asked for the layout; boot: it starts, and has missed entries; boot_elect: then
+ * a leader is killed; behind: it starts, behind the others' logs; source: another one does; init: a
  * cluster is made. */
 #define FAILPOINTS(X)                                                                              \
 	/* the log */                                                                              \
@@ -105,7 +105,7 @@
 	X(answer_exec, "LC", "load", "executed; the client does not know it")                      \
 	X(answer_read, "L", "load", "read; not answered")                                          \
 	X(answer_admin, "L", "load", "CLOSE or FLOOR is executed, not answered")                   \
-	X(answer_map, "LF", "load", "the layout is asked for")                                     \
+	X(answer_map, "LF", "ask", "the layout is asked for")                                     \
 	X(answer_other, "LF", "load", "any other call (status, flush ...) is done, not answered")  \
 	X(hello_send, "N", "boot", "this node's greeting")                                         \
 	X(hello_receive, "LF", "bounce", "another node's greeting is here")                        \

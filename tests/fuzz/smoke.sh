@@ -29,7 +29,7 @@ run_one() {
 		return 0
 	fi
 	rate=$(sed -n 's/^stat::average_exec_per_sec: *//p' "$log")
-	cov=$(sed -n 's/.* DONE .*cov: \([0-9]*\) ft: \([0-9]*\) .*/\1 edges, \2 features/p' "$log")
+	cov=$(sed -n 's/.*DONE .*cov: \([0-9]*\) ft: \([0-9]*\) .*/\1 edges, \2 features/p' "$log")
 	printf 'fuzz %-14s %8s execs/s  %s\n' "$target" "$rate" "$cov"
 	touch "$build/fuzz-logs/$target.passed"
 }

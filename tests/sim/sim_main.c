@@ -98,7 +98,7 @@ static enum sim_load load_kind(const char *text)
 
 static void parse(int argc, char **argv, struct options *o)
 {
-	enum { FRESH = 256, HOURS, TWICE, CALM, SECONDS, LIMIT, LOAD };
+	enum { FRESH = 256, HOURS, TWICE, CALM, SECONDS, LIMIT, LOAD, FIRST };
 	static const struct option longs[] = {
 		{"seed", required_argument, NULL, 's'},	   {"from", required_argument, NULL, 'f'},
 		{"seeds", required_argument, NULL, 'n'},   {"fresh", no_argument, NULL, FRESH},

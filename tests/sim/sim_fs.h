@@ -1,11 +1,12 @@
 /* What mounts do to a simulated cluster: the real fs/ on the real client, several mounts at once in a
  * small tree; and what is checked of it:
  *
- *  - the calls that changed something, replayed in the order in which the store committed them, by a model
- *    of a file system that shares no code with fs/: every result is the model's, and so is the final tree;
+ *  - the calls that changed something, replayed in the order in which the store committed them, by a
+ *    model of a file system that shares no code with fs/: every result is the model's, and so is the
+ *    final tree;
  *  - every other result was true at a moment between call and return;
- *  - small files as registers (linearizable), appended records (none lost, doubled or out of order), a file
- *    that wanders between directories of several groups (every reader finds it, once);
+ *  - small files as registers (linearizable), appended records (none lost, doubled or out of order), a
+ *    file that wanders between directories of several groups (every reader finds it, once);
  *  - at the end fsck finds nothing but what mounts left that were killed, and repairs that.
  */
 #ifndef PAXFS_TESTS_SIM_SIM_FS_H
@@ -23,7 +24,7 @@ struct sim_fs_config {
 };
 
 struct sim_fs_stats {
-	uint64_t calls, ok, failed, unknown; /* failed: as they should; unknown: the client gave up, or died */
+	uint64_t calls, ok, failed, unknown; /* failed: refused; unknown: given up, or the mount died */
 };
 
 extern struct sim_fs_stats sim_fs_stats;

@@ -10,7 +10,8 @@
 #define DIRS 6u
 #define INOS 16u
 
-static uint64_t dirs[DIRS] = {ROOT, ROOT, ROOT, ROOT, ROOT, ROOT}; /* of the random calls; some are gone */
+/* Of the random calls; some are gone. */
+static uint64_t dirs[DIRS] = {ROOT, ROOT, ROOT, ROOT, ROOT, ROOT};
 static uint64_t inos[INOS]; /* seen lately, of any type */
 static uint64_t wander_dirs[FSIM_WANDER_DIRS];
 static uint64_t last_value;

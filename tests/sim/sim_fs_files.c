@@ -209,8 +209,10 @@ static void append(struct fsim_worker *w, struct log *l)
 	    fs_file_open(w->m->fs, l->ino, FS_O_WRITE | FS_O_APPEND, &f) != 0)
 		return;
 	r = &l->records[l->record_count++];
-	*r = (struct record){
-		.worker = w->id, .number = ++w->records, .invoke_ns = sim_now(), .return_ns = FSIM_NEVER};
+	*r = (struct record){.worker = w->id,
+			     .number = ++w->records,
+			     .invoke_ns = sim_now(),
+			     .return_ns = FSIM_NEVER};
 	le64_put(bytes, r->worker);
 	le64_put(bytes + 8, r->number);
 	fsim__other_begin(w);

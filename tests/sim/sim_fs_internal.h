@@ -153,7 +153,8 @@ void fsim__note_dir(uint64_t ino);
 void fsim__forget_handles(struct fsim_worker *w, bool close);
 
 /* ---- sim_fs_calls.c ---- */
-int fsim__make_first(struct fsim_worker *w); /* the directories and files that stay; again after a failure */
+/* The directories and files that stay; to be called again after a failure. */
+int fsim__make_first(struct fsim_worker *w);
 void fsim__tree_call(struct fsim_worker *w);
 void fsim__wander_call(struct fsim_worker *w);
 

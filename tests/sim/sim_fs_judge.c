@@ -166,7 +166,8 @@ static void judge_attr(const struct fsim_call *c)
 		wrong(c, "its type");
 	narrow(&s, c, fsim__object(OBJ_MODE, i->ino, 0),
 	       (struct ask){.what = IS, .number = c->attr.mode & 07777});
-	narrow(&s, c, fsim__object(OBJ_DATA, i->ino, 0), (struct ask){.what = IS, .number = c->attr.size});
+	narrow(&s, c, fsim__object(OBJ_DATA, i->ino, 0),
+	       (struct ask){.what = IS, .number = c->attr.size});
 	if (i->type == S_IFDIR)
 		narrow(&s, c, fsim__object(OBJ_PARENT, i->ino, 0),
 		       (struct ask){.what = IS, .number = c->attr.parent});
@@ -272,7 +273,8 @@ static bool not_empty(const struct fsim_call *c, uint64_t dir, enum fsim_name na
 		     n++) {
 			struct spans t = s;
 
-			narrow(&t, c, fsim__object(OBJ_NAME, o->v[i].value, n), (struct ask){.what = SET});
+			narrow(&t, c, fsim__object(OBJ_NAME, o->v[i].value, n),
+			       (struct ask){.what = SET});
 			if (t.count)
 				return true;
 		}
@@ -412,7 +414,8 @@ static bool inode_refused(const struct fsim_call *c)
 		return (c->kind == CALL_READLINK && type != S_IFLNK) ||
 		       (c->kind == CALL_TRUNCATE && type == S_IFLNK);
 	case ERR_NO_DATA:
-		return xattr && ever(c, OBJ_XATTR, c->ino, c->xattr, (struct ask){.what = IS, .number = 0});
+		return xattr &&
+		       ever(c, OBJ_XATTR, c->ino, c->xattr, (struct ask){.what = IS, .number = 0});
 	case ERR_EXISTS:
 		return c->kind == CALL_SETXATTR && c->flags & FS_XATTR_CREATE &&
 		       ever(c, OBJ_XATTR, c->ino, c->xattr, (struct ask){.what = IS, .number = 1});

@@ -1,4 +1,4 @@
-/* The end, from a fresh mount: fsck, repairs of what killed mounts left, fsck again; all that is there. */
+/* The end, from a fresh mount: all that is there; fsck, repairs of what killed mounts left, fsck. */
 #include <inttypes.h>
 #include <string.h>
 

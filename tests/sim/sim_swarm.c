@@ -170,7 +170,8 @@ void sim_swarm_run(uint64_t seed, const struct sim_swarm_options *o, struct sim_
 	if (!safety)
 		safety = sim_between(SAFETY_MIN_NS, SAFETY_MAX_NS);
 	sim_cluster_start(&cluster);
-	sim_trace("%u nodes, %u groups, %u replicas, leases %s; %u clients of %u fibers; %u mounts of %u",
+	sim_trace("%u nodes, %u groups, %u replicas, leases %s; %u clients of %u fibers; "
+		  "%u mounts of %u",
 		  cluster.nodes, cluster.groups + 1, cluster.replicas, cluster.leases ? "on" : "off",
 		  load.clients, load.fibers, fs.mounts, fs.fibers);
 	if (!run_until(is_ready, READY_MAX_NS))

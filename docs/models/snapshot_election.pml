@@ -4,6 +4,7 @@
  * which replica 2 may not have heard. Proposals of a ballot are a set that only grows and may be delivered
  * at any later moment (ACCEPT); PROMISE and ACCEPTED are counted or lost; LEARN carries what the sender
  * has when it arrives: chosen values do not change.
+ * An ACCEPTED that is late is as good as one in time: the leader may choose later, too.
  *
  * The value of ballot b's own proposals is b: a slot at which two ballots propose for themselves is told
  * apart by that. STOP is a stop sign.
@@ -21,7 +22,7 @@
 #define STOP 9
 #define AT(n, s) ((n) * (SLOTS + 1) + (s))
 
-mtype = { FOLLOWER, COLLECTING, CATCHING_UP, LEADING };
+mtype = { FOLLOWER, COLLECTING, LEADING };	/* COLLECTING: and catching up */
 
 /* ---- on disk: log, promise, engine ---- */
 byte promised[N];
@@ -34,11 +35,9 @@ mtype st[N] = FOLLOWER;
 byte ballot[N];
 byte commit[N];			/* known to be chosen, and applied */
 byte match[N];
-byte leader_commit[N];		/* told at `promised` */
 byte unvouched[N];
 byte got[N], catch_up[N];	/* candidate: who promised; the highest chosen index of theirs */
 byte ab[9], av[9];		/* candidate: adopted */
-byte acked[9];			/* leader, peer */
 
 /* ---- proposals of a ballot: value, and the leader's chosen index then (paxos_entry.chosen) ---- */
 byte owner[BALLOTS + 1] = 8;
@@ -62,13 +61,6 @@ inline commit_next(n) {
 	commit[n] = commit[n] + 1; know(commit[n], ev[AT(n, commit[n])])
 }
 
-inline set_commit(n, upto) {
-	do
-	:: commit[n] < upto -> commit_next(n)
-	:: else -> break
-	od
-}
-
 /* paxos_acceptor.c: paxos__advance_match; all is on disk when it is answered */
 inline advance_match(n) {
 	if :: match[n] < commit[n] -> match[n] = commit[n] :: else fi;
@@ -87,7 +79,6 @@ inline forget_candidacy(n) {
 /* paxos_election.c: paxos__follow */
 inline follow(n) {
 	st[n] = FOLLOWER; ballot[n] = 0;
-	acked[AT(n, 0)] = 0; acked[AT(n, 1)] = 0; acked[AT(n, 2)] = 0;
 	forget_candidacy(n)
 }
 
@@ -96,7 +87,7 @@ inline raise_promise(n, b) {
 	if
 	:: b > promised[n] ->
 		if :: st[n] != FOLLOWER -> follow(n) :: else fi;
-		promised[n] = b; leader_commit[n] = 0;
+		promised[n] = b;
 		match[n] = commit[n]; advance_match(n)
 	:: else
 	fi
@@ -191,26 +182,16 @@ inline reign(n) {
 inline accept(n, b) {
 	raise_promise(n, b);
 	eb[AT(n, match[n] + 1)] = b; ev[AT(n, match[n] + 1)] = pv[AT(b, match[n] + 1)];
-	match[n] = match[n] + 1; advance_match(n);
-	advance_commit(n)
+	match[n] = match[n] + 1; advance_match(n)
 }
 
-/* paxos_acceptor.c: paxos__advance_commit */
-inline advance_commit(n) {
+/* paxos_acceptor.c: paxos__advance_commit: what the leader of `promised` has told, as far as it is held at
+ * that ballot */
 #ifdef MUTANT_ACCEPTED_IS_CHOSEN
-	/* whatever it holds below the leader's chosen index */
-	do
-	:: commit[n] < leader_commit[n] && eb[AT(n, commit[n] + 1)] -> commit_next(n)
-	:: else -> break
-	od;
-	advance_match(n)
+#define held(n) eb[AT(n, commit[n] + 1)]
 #else
-	if
-	:: leader_commit[n] < match[n] -> set_commit(n, leader_commit[n])
-	:: else -> set_commit(n, match[n])
-	fi
+#define held(n) (commit[n] < match[n])
 #endif
-}
 
 /* recv_learn.c: learn_entry */
 inline learn(n, m) {
@@ -239,13 +220,12 @@ inline snapshot(n, m) {
 	advance_match(n)
 }
 
-/* paxos_acceptor.c: reportable; recv_accepted.c: note_progress */
-#define reportable(n) ((leader_commit[n] >= unvouched[n] || match[n] <= leader_commit[n]) -> match[n] : \
-	leader_commit[n])
+/* paxos_acceptor.c: reportable, send_accepted */
+#define reports(n, s) (match[n] >= (s) && (lc[promised[n]] >= unvouched[n] || lc[promised[n]] >= (s)))
 
 /* paxos_leader.c: choose */
-inline choose(n, s) {
-	set_commit(n, s); lc[ballot[n]] = s
+inline choose(n) {
+	commit_next(n); lc[ballot[n]] = commit[n]
 }
 
 /* paxos_restore.c: known_chosen, with chosen_by */
@@ -269,7 +249,7 @@ inline restart(n) {
 #ifdef MUTANT_FORGETS
 	promised[n] = 0;
 #endif
-	commit[n] = durable[n]; match[n] = 0; leader_commit[n] = 0;
+	commit[n] = durable[n]; match[n] = 0;
 	unvouched[n] = start[n] - 1;
 	known_chosen(n);
 	match[n] = commit[n];
@@ -284,7 +264,8 @@ inline restart(n) {
 	 (promised[n] < b && commit[n] < SLOTS && pv[AT(b, commit[n] + 1)])))
 #define CAN_LEARN(m) (st[n] != LEADING && commit[n] < commit[m] && start[m] <= commit[n] + 1)
 #define CAN_TAKE(m) (st[n] != LEADING && commit[n] < durable[m] && start[m] > commit[n] + 1)
-#define HAS_MORE(m) (st[n] == LEADING && promised[m] == ballot[n] && reportable(m) > acked[AT(n, m)])
+#define CAN_CHOOSE(m) (st[n] == LEADING && promised[m] == ballot[n] && commit[n] < match[n] && \
+	reports(m, commit[n] + 1))
 
 proctype replica(byte n) {
 	byte to;
@@ -293,21 +274,16 @@ end:	do
 	:: atomic { st[n] != LEADING && minted < BALLOTS -> candidate(n) }
 	:: atomic { CAN_PROMISE(o1) -> promise(n, o1) }
 	:: atomic { CAN_PROMISE(o2) -> promise(n, o2) }
-	:: atomic { st[n] == COLLECTING && majority(got[n]) -> st[n] = CATCHING_UP }
-	:: atomic { st[n] == CATCHING_UP && commit[n] >= catch_up[n] -> reign(n) }
+	:: atomic { st[n] == COLLECTING && majority(got[n]) && commit[n] >= catch_up[n] -> reign(n) }
 
 	:: atomic { CAN_ACCEPT(1) -> accept(n, 1) }
 	:: atomic { CAN_ACCEPT(2) -> accept(n, 2) }
 #if BALLOTS >= 3
 	:: atomic { CAN_ACCEPT(3) -> accept(n, 3) }
 #endif
-	/* the chosen index of the leader, with any ACCEPT */
-	:: atomic { promised[n] && owner[promised[n]] != n && lc[promised[n]] > leader_commit[n] ->
-		leader_commit[n] = lc[promised[n]]; advance_commit(n) }
-	:: atomic { HAS_MORE(o1) -> acked[AT(n, o1)] = reportable(o1) }
-	:: atomic { HAS_MORE(o2) -> acked[AT(n, o2)] = reportable(o2) }
-	:: atomic { st[n] == LEADING && acked[AT(n, o1)] > commit[n] -> choose(n, acked[AT(n, o1)]) }
-	:: atomic { st[n] == LEADING && acked[AT(n, o2)] > commit[n] -> choose(n, acked[AT(n, o2)]) }
+	:: atomic { promised[n] && owner[promised[n]] != n && commit[n] < lc[promised[n]] && held(n) ->
+		commit_next(n); advance_match(n) }
+	:: atomic { CAN_CHOOSE(o1) || CAN_CHOOSE(o2) -> choose(n) }
 	:: atomic { st[n] == LEADING && match[n] < SLOTS && !stopped(n) ->	/* paxos__propose */
 		if
 		:: append(n, match[n] + 1, ballot[n])
@@ -322,8 +298,14 @@ end:	do
 	:: atomic { CAN_TAKE(o2) -> snapshot(n, o2) }
 
 	/* engine_flush; paxos_truncate.c: paxos__on_durable (how much is kept is anybody's guess) */
-	:: atomic { durable[n] < commit[n] -> durable[n] = commit[n] }
-	:: atomic { start[n] <= durable[n] -> start[n] = durable[n] + 1; drop_below(n) }
+	:: atomic { start[n] <= commit[n] ->
+		durable[n] = commit[n];
+		if
+		:: start[n] = durable[n] + 1; drop_below(n)
+#if RESTARTS > 0
+		:: true
+#endif
+		fi }
 	:: atomic { st[n] != FOLLOWER -> follow(n) }		/* paxos__step_down */
 	:: atomic { restarts < RESTARTS -> restart(n) }		/* paxos_restore.c: paxos_start */
 	od

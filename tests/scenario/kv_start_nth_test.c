@@ -1,5 +1,5 @@
-/* A whole node starts while a file call or an allocation fails, or its process dies there: an error with a
- * message that says what and where, no hang, nothing lost; the next start works. */
+/* A whole node starts while a file call or an allocation fails, or its process dies there: an error
+ * with a message that says what and where, no hang, nothing lost; the next start works. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -153,8 +153,8 @@ static void check_end(const struct kind *k)
 		CHECK_FAIL("call %s: it ended without a word of what", mark_text());
 }
 
-/* Starts with the fault further and further on, until it does not happen any more. @renew: the state that each
- * begins with. */
+/* Starts with the fault further and further on, until it does not happen any more. @renew: the state
+ * that each begins with. */
 static void every_start(const char *name, const struct kind *k, void (*renew)(void),
 			void (*verify)(struct kvf *f))
 {

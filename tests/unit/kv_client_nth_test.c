@@ -1,5 +1,5 @@
-/* The routing client, and the wire forms of kv: every allocation fails once. A call returns ERR_NOMEM and
- * nothing has happened, or works; nothing is executed twice. */
+/* The routing client, and the wire forms of kv: every allocation fails once. A call returns
+ * ERR_NOMEM and nothing has happened, or works; nothing is executed twice. */
 #include <stdio.h>
 
 #include "base/err.h"

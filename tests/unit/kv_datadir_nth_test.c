@@ -1,5 +1,6 @@
-/* kv/datadir: each file call fails once, or is the last one of its process. Afterwards a file is what it was
- * or what it was to be, never half; what was reported as written is there; messages name the file. */
+/* kv/datadir: each file call fails once, or is the last one of its process. Afterwards a file is
+ * what it was or what it was to be, never half; and what was reported as written is there;
+ * messages name the file. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
-/* The engine on RocksDB: each file call of opening, flushing and installing fails once, or is the last one of
- * its process. Afterwards the engine opens, holds a prefix of what was applied, and all that was said to
+/* The engine on RocksDB: each file call of opening, flushing and installing fails once, or is the
+ * last one of its process. Afterwards the engine opens, holds a prefix of what was applied, and
+ * all that was said to
  * be durable; a snapshot is installed or not. Children are this program again (exec, since RocksDB has
  * threads): see main(). */
 #include <errno.h>
@@ -23,6 +24,11 @@
 #define SECOND	    70u
 #define POINTS_MAX  45ul /* of a kind of fault: a process each */
 #define CHILD_ERROR 33
+#ifdef __SANITIZE_ADDRESS__
+#define SPREAD 1u /* of the points: fewer, where each takes long */
+#else
+#define SPREAD 4u
+#endif
 
 /* ---- in the child ---- */
 
@@ -216,7 +222,7 @@ static void every_call(int how, const char *name)
 		verify(checksums);
 		ef_close(&fx);
 		snprintf(fx.dir, sizeof(fx.dir), "%s", dir);
-		step = 1 + points / 7; /* the first ones each, then fewer and fewer */
+		step = 1 + points / SPREAD; /* the first ones each, then fewer and fewer */
 		CHECK_TRUE(points < 4 * POINTS_MAX);
 	}
 	printf("     engine: open, flush, install: %-7s %3lu points of %lu, %lu errors, %lu end it\n",

@@ -1,5 +1,5 @@
-/* net: every allocation of calls and frames fails once, on either side: the connection of the unlucky one is
- * closed at worst, the call ends with an error, and the next one works. */
+/* net: every allocation of calls and frames fails once, on either side: the connection of the
+ * unlucky one is closed at worst, the call ends with an error, and the next one works. */
 #include <string.h>
 
 #include "base/err.h"
@@ -14,8 +14,9 @@ static uint8_t body[300000];
 
 static bool is_excused(int err)
 {
-	return fault_has_fired(fault) && (err == ERR_NOMEM || err == ERR_CLOSED || err == ERR_UNREACHABLE ||
-				err == ERR_BUSY || err == ERR_TIMEOUT);
+	return fault_has_fired(fault) &&
+	       (err == ERR_NOMEM || err == ERR_CLOSED || err == ERR_UNREACHABLE || err == ERR_BUSY ||
+		err == ERR_TIMEOUT);
 }
 
 /* A call that may be the unlucky one; then again. */

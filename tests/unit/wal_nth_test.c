@@ -1,6 +1,6 @@
-/* wal: every allocation fails once; on a real directory every file call fails once, or is the last one of its
- * process. A log that was opened holds all that was reported as synced. (What a power cut leaves of a write:
- * wal_crash_test; what a failed write does to a run: wal_fail_test.) */
+/* wal: every allocation fails once; on a real directory every file call fails once, or is the last
+ * one of its process. A log that was opened holds all that was reported as synced. (What a power cut
+ * leaves of a write: wal_crash_test; what a failed write does to a run: wal_fail_test.) */
 #include <dirent.h>
 #include <errno.h>
 #include <signal.h>
@@ -280,8 +280,8 @@ static int count_entry(void *ctx, const struct wal_record *r)
 	return 0;
 }
 
-/* The model makes the same appends in memory, without a fault: what the child had synced is compared with what
- * a start finds. */
+/* The model makes the same appends in memory, without a fault: what the child had synced is compared
+ * with what a start finds. */
 static void verify(void)
 {
 	struct wal_device *device;

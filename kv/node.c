@@ -198,6 +198,8 @@ static int recover(struct kv_node *n, struct msg *m)
 		err = kv__groups_make(n, m);
 	if (!err)
 		err = open_log(n, m);
+	if (!err)
+		n->boot = kv__boot_make(wal_run(n->wal), env_random(n->env));
 	if (!err && n->has_layout) {
 		kv__peers_make(n);
 		err = kv__peers_load(n, m);
@@ -260,7 +262,6 @@ static struct kv_node *node_new(const struct kv_node_config *cfg, struct loop *l
 		n->cfg.flush_bytes = KV_FLUSH_BYTES;
 	n->loop = l;
 	n->env = loop_env(l);
-	n->boot = env_random(n->env) | 1; /* 0 stands for "none" */
 	n->anonymous = env_random(n->env) >> 1;
 	n->started_ns = env_mono_ns(n->env);
 	n->dir.fd = n->dir.lock_fd = -1;

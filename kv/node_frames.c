@@ -233,7 +233,7 @@ static void on_paxos(struct kv_node *n, struct node_conn *c, struct slice body)
 		struct node_group *g = n->groups[m.group];
 		struct kv_time t = kv__now(n);
 
-		kv__note_ack(n, p, &m);
+		kv__note_ack(n, p, c->boot, &m);
 		kv_replica_message(g->replica, &m, &t);
 		kv__touch(g);
 	}

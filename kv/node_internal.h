@@ -35,6 +35,7 @@ struct node_conn { /* an incoming connection */
 	uint64_t id;
 	struct net_conn *net;
 	uint32_t peer;	  /* the node that said HELLO on it; 0: none did */
+	uint64_t boot;	  /* of that node, then */
 	struct buf hello; /* said before this node was initialised */
 	UT_hash_handle hh;
 };
@@ -66,7 +67,7 @@ struct node_peer { /* another node of the layout */
 	struct net_peer *net;
 	bool up;
 	uint64_t birth;	      /* of its data directory; 0: never heard of it */
-	uint64_t boot;	      /* as of its last HELLO */
+	uint64_t boot;	      /* the latest of which a HELLO has come */
 	struct kv_acks *acks; /* by index in kv_node.list: what it acknowledged here */
 };
 
@@ -186,7 +187,8 @@ void kv__hello_pending(struct kv_node *n); /* after init */
  * by another data directory. *greeted: one of them did say HELLO. */
 int kv__hello_check(struct kv_node *n, const uint8_t cluster[KV_CLUSTER_ID_SIZE], bool *greeted,
 		    struct msg *m);
-void kv__note_ack(struct kv_node *n, struct node_peer *p, const struct paxos_message *m);
+void kv__note_ack(struct kv_node *n, struct node_peer *p, uint64_t boot,
+		  const struct paxos_message *m);
 void kv__peers_encode(struct kv_node *n, struct buf *out); /* the file `peers` */
 int kv__peers_load(struct kv_node *n, struct msg *m);
 void kv__fence(struct kv_node *n, const char *why);

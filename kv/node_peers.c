@@ -36,8 +36,10 @@ static struct kv_acks *acks_of(struct kv_node *n, struct node_peer *p, uint32_t 
 
 /* Who stands for election, or leads, has promised that ballot to itself, on disk, before it says so.
  * (What a leader has accepted itself may not be on disk yet when others hear of it.) */
-void kv__note_ack(struct kv_node *n, struct node_peer *p, const struct paxos_message *m)
+void kv__note_ack(struct kv_node *n, struct node_peer *p, uint64_t boot,
+		  const struct paxos_message *m)
 {
+	bool now = boot == p->boot;
 	struct kv_acks *a;
 
 	if (m->type != PAXOS_PROMISE && m->type != PAXOS_ACCEPTED && m->type != PAXOS_PREPARE &&
@@ -46,9 +48,9 @@ void kv__note_ack(struct kv_node *n, struct node_peer *p, const struct paxos_mes
 	a = acks_of(n, p, m->group);
 	if (!a)
 		return;
-	raise(&a->ballot, m->ballot);
+	raise(now ? &a->ballot : &a->old_ballot, m->ballot);
 	if (m->type == PAXOS_ACCEPTED)
-		raise(&a->slot, m->last);
+		raise(now ? &a->slot : &a->old_slot, m->last);
 }
 
 /* What was of its present boot is now of an earlier one. */
@@ -375,10 +377,12 @@ void kv__hello(struct kv_node *n, struct node_conn *c, struct slice body)
 			p->birth = h.birth;
 			kv__flush_peers(n);
 		}
-		if (p->boot != h.boot)
+		/* What a process sent before it died may arrive after the greeting of the next one. */
+		if (p->boot != h.boot && kv__boot_later(h.boot, p->boot))
 			new_boot(n, p, h.boot);
 		look_at_self(n, &h);
 		c->peer = h.from;
+		c->boot = h.boot;
 		FAILPOINT(hello_receive);
 	}
 	kv_hello_release(&h);

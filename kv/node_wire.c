@@ -105,3 +105,20 @@ int kv_txn_frame_decode(struct slice in, struct kv_txn_frame *out)
 	*out = f;
 	return 0;
 }
+
+/* ---- boots: run of the log(44) | random(12) | BOOT_MARK ---- */
+
+#define BOOT_MARK     0xb7u /* boots of before had no order, and this mark by chance only */
+#define BOOT_RUN_BITS 20u
+
+uint64_t kv__boot_make(uint64_t log_run, uint64_t random)
+{
+	return log_run << BOOT_RUN_BITS | (random & 0xfff) << 8 | BOOT_MARK;
+}
+
+bool kv__boot_later(uint64_t a, uint64_t b)
+{
+	if (b == 0 || (a & 0xff) != BOOT_MARK || (b & 0xff) != BOOT_MARK)
+		return true;
+	return a >> BOOT_RUN_BITS > b >> BOOT_RUN_BITS;
+}

@@ -15,7 +15,7 @@ struct kv_acks {
 struct kv_hello {
 	uint8_t cluster[KV_CLUSTER_ID_SIZE];
 	uint32_t from, to;
-	uint64_t boot, birth;	 /* of the sender */
+	uint64_t boot, birth;	 /* of the sender; see kv__boot_make() */
 	uint64_t to_boot;	 /* the receiver's boot that `ballot` and `slot` are of; 0: none */
 	uint64_t to_birth;	 /* of the receiver, as the sender knows it; 0: it does not */
 	uint32_t count;
@@ -34,5 +34,10 @@ struct kv_txn_frame {
 };
 void kv_txn_frame_head(struct buf *out, const struct kv_txn_frame *f); /* all but the bytes */
 int kv_txn_frame_decode(struct slice in, struct kv_txn_frame *out);    /* ERR_PROTO */
+
+/* Names one run of a process: number of the start of its log, which makes boots comparable, and a few random
+ * bits, which tell those apart that count from the same old copy. Never 0. */
+uint64_t kv__boot_make(uint64_t log_run, uint64_t random);
+bool kv__boot_later(uint64_t a, uint64_t b); /* is @a a later one than @b? Of none and unordered: yes */
 
 #endif

@@ -84,6 +84,7 @@ static int first_segment(struct wal *w, struct msg *m)
 	wal__lock(w);
 	s = wal__space_pick(w, true);
 	w->spare = s;
+	w->run = s->generation;
 	wal__unlock(w);
 	return wal__prepare(w, s, m);
 }
@@ -175,6 +176,11 @@ void wal_submit(struct wal *w)
 	wal__space_tend(w);
 	if (!w->threads)
 		wal__jobs_run(w);
+}
+
+uint64_t wal_run(const struct wal *w)
+{
+	return w->run;
 }
 
 uint64_t wal_synced(const struct wal *w)

@@ -102,6 +102,7 @@ struct wal {
 	struct wal_segment *victim; /* being rewritten; or NULL */
 	bool look;		    /* for a victim */
 	uint64_t generation_last;
+	uint64_t run; /* generation of the first segment of this start */
 	uint64_t cause; /* batch of the record that is being indexed */
 	uint64_t live_bytes;
 	uint64_t free_bytes, free_bytes_at_ns; /* of the device, as of then */

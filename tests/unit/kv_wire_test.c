@@ -235,7 +235,22 @@ static void snapshot_round_trip(void)
 	buf_release(&b);
 }
 
+/* Greetings of a dead process may come late. */
+static void boots_are_ordered_by_the_starts_of_the_log(void)
+{
+	uint64_t first = kv__boot_make(7, UINT64_MAX), next = kv__boot_make(8, 0);
+	uint64_t copy = kv__boot_make(7, 12345);
+
+	CHECK_TRUE(first != 0 && copy != first);
+	CHECK_TRUE(kv__boot_later(next, first));
+	CHECK_FALSE(kv__boot_later(first, next));
+	CHECK_FALSE(kv__boot_later(copy, first)); /* the same start again: an old copy */
+	CHECK_TRUE(kv__boot_later(first, 0));
+	CHECK_TRUE(kv__boot_later(next, 0xffffffffffffff00u)); /* one of before boots were ordered */
+}
+
 static const struct check_test tests[] = {
+	CHECK_TEST(boots_are_ordered_by_the_starts_of_the_log),
 	CHECK_TEST(envelope_round_trip),
 	CHECK_TEST(envelope_has_no_positive_code),
 	CHECK_TEST(group_request_round_trip),

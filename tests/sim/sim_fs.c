@@ -40,7 +40,8 @@ static uint32_t call_cap;
 static struct fsim_mount mounts[FSIM_MOUNTS_MAX];
 static struct request *requests;
 static uint32_t last_worker, last_incarnation;
-static bool finishing, made, inspected;
+static bool finishing, made, inspected, gives_up;
+static bool killed[1u << 16]; /* mounts, by incarnation */
 static struct sim_machine last_machine;
 
 /* ---- which transaction is a call's ---- */
@@ -322,6 +323,7 @@ static void mount_start(void *ctx)
 
 	m->replacing = false;
 	m->incarnation = ++last_incarnation;
+	CHECK(m->incarnation < sizeof(killed));
 	m->env = (struct sim_client_env){.fn = mount_fn, .arg = m};
 	snprintf(name, sizeof(name), "mount %u", m->number);
 	m->proc = sim_proc_start(name, &m->machine, sim_client_main, &m->env);
@@ -333,6 +335,7 @@ void sim_fs_start(const struct sim_fs_config *cfg)
 {
 	fsim_cfg = *cfg;
 	CHECK(cfg->mounts <= FSIM_MOUNTS_MAX && cfg->fibers <= FSIM_FIBERS_MAX);
+	gives_up = cfg->timeout_ns != 0;
 	fsim__files_init();
 	for (uint32_t i = 0; i < cfg->mounts; i++) {
 		mounts[i].number = i + 1;
@@ -367,6 +370,7 @@ void sim_fs_kill_one(void)
 	sim_trace("mount %u is killed", m->number);
 	sim_fault_note(SIM_FAULT_CLIENT_CRASH);
 	sim_proc_kill(m->proc);
+	killed[m->incarnation] = true;
 	m->proc = NULL;
 	for (uint32_t i = 0; i < fsim_cfg.fibers; i++) {
 		sim_fs_stats.unknown += m->workers[i].since_ns != 0;
@@ -411,6 +415,29 @@ uint64_t sim_fs_oldest_ns(void)
 				oldest = t;
 		}
 	return oldest;
+}
+
+void sim_fs_tell(void)
+{
+	for (uint32_t i = 0; i < fsim_cfg.mounts; i++) {
+		const struct fsim_mount *m = &mounts[i];
+
+		if (!m->proc)
+			continue;
+		sim_trace("mount %u is there still, paused until %.3f, %u workers", m->number,
+			  (double)m->proc->paused_until_ns / NS_PER_S, m->fibers_left);
+		for (uint32_t k = 0; k < fsim_cfg.fibers; k++)
+			if (m->workers[k].since_ns)
+				sim_trace("since %.3f: %s",
+					  (double)m->workers[k].since_ns / NS_PER_S,
+					  m->workers[k].call ? fsim__text(m->workers[k].call) : "a file");
+	}
+}
+
+/* A mount whose requests time out may give up reaping when it is unmounted. */
+bool fsim__left_hastily(uint32_t mount)
+{
+	return killed[mount] || gives_up;
 }
 
 /* ---- the end ---- */

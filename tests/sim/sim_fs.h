@@ -36,6 +36,7 @@ void sim_fs_kill_one(void); /* a mount; another one takes its place later */
 void sim_fs_pause_one(uint64_t ns);
 void sim_fs_finish(void);   /* no more calls */
 bool sim_fs_finished(void); /* every mount that lives has been unmounted */
+void sim_fs_tell(void); /* traces what is under way */
 uint64_t sim_fs_oldest_ns(void); /* since when the oldest call is under way; 0: none is */
 
 /* From a fresh mount: fsck, and the tree is read. */

@@ -14,6 +14,7 @@
 static uint64_t dirs[DIRS] = {ROOT, ROOT, ROOT, ROOT, ROOT, ROOT};
 static uint64_t inos[INOS]; /* seen lately, of any type */
 static uint64_t wander_dirs[FSIM_WANDER_DIRS];
+static uint64_t pair[2]; /* p and q */
 static uint64_t last_value;
 
 static const char *const name_texts[] = {
@@ -495,12 +496,24 @@ static void look_everywhere(struct fsim_worker *w)
 		sim_violation("mget of a file that is renamed: %s", err_text(err));
 }
 
+/* Two directories, each to be moved into the other, and out again: they must not make a cycle. */
+static void pair_call(struct fsim_worker *w)
+{
+	unsigned i = (unsigned)sim_below(2);
+	enum fsim_name name = NAME_P + i;
+
+	if (sim_chance(500000))
+		rename_to(w, ROOT, name, pair[!i], name, 0);
+	else
+		rename_to(w, pair[!i], name, ROOT, name, 0);
+}
+
 void fsim__wander_call(struct fsim_worker *w)
 {
 	unsigned from = (unsigned)sim_below(FSIM_WANDER_DIRS);
 	unsigned to = (unsigned)sim_below(FSIM_WANDER_DIRS);
 
-	switch (sim_below(6)) {
+	switch (sim_below(8)) {
 	case 0:
 	case 1:
 		look_everywhere(w);
@@ -511,6 +524,10 @@ void fsim__wander_call(struct fsim_worker *w)
 	case 3:
 		for (unsigned i = 0; i < FSIM_WANDER_DIRS; i++)
 			read_dir(w, wander_dirs[i]);
+		break;
+	case 4:
+	case 5:
+		pair_call(w);
 		break;
 	default:
 		rename_to(w, wander_dirs[from], NAME_M, wander_dirs[to], NAME_M,
@@ -531,6 +548,11 @@ int fsim__make_first(struct fsim_worker *w)
 	for (unsigned i = 0; i < FSIM_WANDER_DIRS; i++) {
 		wander_dirs[i] = made_dir(w, FSIM_WANDER_FIRST + i);
 		if (!wander_dirs[i])
+			return ERR_NOT_FOUND;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		pair[i] = made_dir(w, NAME_P + i);
+		if (!pair[i])
 			return ERR_NOT_FOUND;
 	}
 	if (!look_up(w, wander_dirs[0], NAME_M))

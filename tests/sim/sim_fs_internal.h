@@ -25,7 +25,8 @@
 #define FSIM_NAMES(X)                                                                               \
 	X(A, "a") X(B, "b") X(C, "c") X(D, "d") X(E, "e") /* of the random calls */                 \
 	X(MA, "ma") X(MB, "mb") X(MC, "mc") X(M, "m")	  /* the wanderer, and where it may be */   \
-	X(REG, "reg") X(LOG, "log")			  /* what is in these is checked apart */
+	X(REG, "reg") X(LOG, "log")			  /* what is in these is checked apart */   \
+	X(P, "p") X(Q, "q")				  /* each wants to lie in the other */
 
 enum fsim_name {
 #define X(name, text) NAME_##name,
@@ -148,6 +149,8 @@ void fsim__other_begin(struct fsim_worker *w);
 void fsim__other_end(struct fsim_worker *w, int err);
 /* Neither the call's nor the tree's fault: the store could not be asked. Its effect is open. */
 bool fsim__is_outage(int err);
+/* Did that mount end in a way that may leave orphans? */
+bool fsim__left_hastily(uint32_t mount);
 int fsim__open(struct fsim_mount *m, struct sim_client_env *e, struct fs **out); /* also m->kv */
 void fsim__note_dir(uint64_t ino);
 void fsim__forget_handles(struct fsim_worker *w, bool close);

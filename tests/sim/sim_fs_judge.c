@@ -527,6 +527,22 @@ static void compare(const struct fsim_inode *i)
 		differs(i->ino, "entry", s->entries[n], fsim__now(OBJ_NAME, i->ino, n)->value);
 }
 
+/* Something that fsck says a dead mount has left: had it no names, and is there such a mount? */
+static void judge_left(uint64_t ino)
+{
+	const struct fsim_inode *i = fsim__inode(ino);
+
+	if (!i)
+		sim_violation("%llx waits to be removed, and is no inode", (unsigned long long)ino);
+	if (i->nlink > 0)
+		sim_violation("inode %llx waits to be removed, and has names",
+			      (unsigned long long)ino);
+	if (i->zeroed->return_ns != FSIM_NEVER && !i->zeroed->err &&
+	    !fsim__left_hastily(i->zeroed->mount))
+		sim_violation("inode %llx was left, though its mount ended well: %s",
+			      (unsigned long long)ino, fsim__text(i->zeroed));
+}
+
 void fsim__judge_tree(void)
 {
 	fsim__model_each(compare);
@@ -534,11 +550,6 @@ void fsim__judge_tree(void)
 		if (!fsim__inode(fsim_tree.seen[i].ino))
 			sim_violation("the last tree: inode %llx, which nobody made",
 				      (unsigned long long)fsim_tree.seen[i].ino);
-	for (uint32_t i = 0; i < fsim_tree.left_count; i++) {
-		const struct fsim_inode *o = fsim__inode(fsim_tree.left[i]);
-
-		if (o && o->nlink > 0)
-			sim_violation("inode %llx waits to be removed, and has names",
-				      (unsigned long long)o->ino);
-	}
+	for (uint32_t i = 0; i < fsim_tree.left_count; i++)
+		judge_left(fsim_tree.left[i]);
 }

@@ -187,11 +187,13 @@ void sim_swarm_run(uint64_t seed, const struct sim_swarm_options *o, struct sim_
 	sim_nemesis_heal_quorum();
 	sim_load_finish();
 	sim_fs_finish();
-	if (!run_until(is_finished, OWED_MAX_NS))
+	if (!run_until(is_finished, OWED_MAX_NS)) {
+		sim_fs_tell();
 		sim_violation("calls have not returned %llu s after a quorum was healed; oldest since "
 			      "%.3f",
 			      (unsigned long long)(OWED_MAX_NS / NS_PER_S),
 			      (double)oldest_ns() / NS_PER_S);
+	}
 	sim_nemesis_heal_all();
 	if (!run_until(is_converged, CONVERGE_MAX_NS))
 		sim_violation("replicas do not become equal");

@@ -198,8 +198,9 @@ hit_in_time() { # hit_in_time TRIGGER NODE PID
 fired() { [ "$(cat "$PAXFS_FAILPOINT_DIR/$1.fired" 2>/dev/null)" = "$2" ]; }
 
 hit_point() { # hit_point POINT ROLE TRIGGER: prints a line of the table
-	local node pid t0
+	local node pid t0 armed
 	choose "$2" "$1"
+	armed=$(now_ms)
 	case $3 in
 	boot) boots "$node" "$1" 0.3 ;;
 	boot_elect) boots_until_hit "$node" "$1" ;;
@@ -219,7 +220,7 @@ hit_point() { # hit_point POINT ROLE TRIGGER: prints a line of the table
 	fired "$pid" "$1" || { die "node $node died, but not at $1"; return 1; }
 	restart_nodes
 	check || return 1
-	printf '%-24s %s  hit  %5d ms\n' "$1" "$2" $(($(now_ms) - t0))
+	printf '%-24s %s  hit after %5d ms, back after %5d ms\n' "$1" "$2" $((t0 - armed)) $(($(now_ms) - t0))
 }
 
 # ---- tests ----
@@ -307,7 +308,7 @@ some_fired() { cat "$PAXFS_FAILPOINT_DIR"/*.fired | grep -q "$1"; }
 # Nodes die while a cluster is made; `up` again makes it.
 test_making_a_cluster() {
 	local point t0 dir up
-	trap 'for dir in "$T"/new.*/; do "$PAXFS" local down --data "$dir" >/dev/null 2>&1; done' EXIT
+	trap 'for dir in "$T"/new.*/; do "$PAXFS" local down --data "$dir" >/dev/null 2>&1 || true; done' EXIT
 	while read -r point; do
 		dir=$T/new.$point
 		PAXFS_FAILPOINT=$point "$PAXFS" local up --data "$dir" --nodes 3 --groups 3 >"$T/up.out" 2>&1 &

@@ -62,6 +62,8 @@ void load_start(struct load *l);
 
 /* ---- fp_load_checks.c ---- */
 void load_check(struct load *l);
+/* Ends what is under way, and the session: a client that just dies keeps its locks for a minute. */
+void load_end(struct load *l);
 const char *load_address_of(struct load *l, uint32_t node);
 
 #endif

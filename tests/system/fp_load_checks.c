@@ -186,3 +186,10 @@ void load_check(struct load *l)
 		printf("ok ops %llu settle_ms %llu\n", (unsigned long long)l->ops,
 		       (unsigned long long)((load_now(l) - t0) / NS_PER_MS));
 }
+
+void load_end(struct load *l)
+{
+	l->paused = true;
+	settle(l, look_at_busy);
+	kv_client_close(l->client);
+}

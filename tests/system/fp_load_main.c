@@ -155,6 +155,7 @@ static void command(struct load *l, const char *line)
 			load_spawn(l, load_floor_main, l);
 		printf("floor\n");
 	} else {
+		load_end(l);
 		l->stop = true;
 		printf("bye\n");
 	}

@@ -447,6 +447,8 @@ static int counters_make(struct load *l)
 	for (uint32_t g = 0; g < l->group_count && !err; g++) {
 		for (uint32_t i = 0; i < PAIRS && !err; i++)
 			err = put_number(l, KEY_PAIR, g, i, 0);
+		for (uint32_t i = 0; i < SINGLES && !err; i++)
+			err = put_number(l, KEY_SINGLE, g, i, 0);
 		if (!err)
 			err = put_number(l, KEY_RIVAL, g, 0, 0);
 	}

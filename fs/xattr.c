@@ -168,22 +168,28 @@ static int take_page(const struct txn_read_result *r, struct buf *names)
 	return buf_ok(names) ? 0 : ERR_NOMEM;
 }
 
-static int list_from(struct fs_op *op, struct fs_key *at, const struct fs_key *to,
+/* With the inode, so that what is removed together is missing together. */
+static int list_from(struct fs_op *op, fs_ino ino, struct fs_key *at, const struct fs_key *to,
 		     struct buf *names)
 {
 	const struct txn_read_result *r;
-	struct fs_key end;
+	struct fs_key end, k;
+	struct fs_inode rec;
 	int err;
 
 	fs__range_piece(op->fs, at, to, &end);
 	fs__op_reset(op);
+	fs__key_inode(&k, ino);
+	txn_get(&op->m, fs__key_slice(&k));
 	txn_scan(&op->m, fs__key_slice(at), fs__key_slice(&end), LIST_PAGE);
 	err = fs__op_read(op);
 	if (err == ERR_ELSEWHERE)
 		return fs__op_conflict(op);
+	if (!err)
+		err = fs__inode_take(op->fs, ino, fs__op_value(op, 0), &rec);
 	if (err)
-		return err;
-	r = &op->r.reads[0];
+		return err == ERR_NOT_FOUND ? ERR_STALE : err;
+	r = &op->r.reads[1];
 	err = take_page(r, names);
 	*at = end;
 	if (!err && r->more) {
@@ -209,7 +215,7 @@ int fs_listxattr(struct fs *fs, fs_ino ino, struct buf *names)
 	fs__range_kind(&at, &to, ino, FS_KIND_XATTR);
 	fs__op_begin(&op, fs);
 	while (!err && slice_cmp(fs__key_slice(&at), fs__key_slice(&to)) < 0)
-		err = list_from(&op, &at, &to, names);
+		err = list_from(&op, ino, &at, &to, names);
 	fs__op_end(&op);
 	return err;
 }

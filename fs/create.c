@@ -155,6 +155,8 @@ static int open_existing(struct fs *fs, fs_ino parent, struct slice name, unsign
 	if (S_ISLNK(a->mode))
 		return ERR_STALE; /* the kernel has to look again, and to follow it */
 	err = fs_file_open(fs, a->ino, flags, out);
+	if (err == ERR_STALE)
+		return ERR_NOT_FOUND; /* it was removed after it was found */
 	if (!err && flags & FS_O_TRUNC)
 		err = fs_getattr(fs, a->ino, a);
 	if (err && *out) {

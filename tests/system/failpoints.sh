@@ -186,7 +186,7 @@ boots_until_hit() { # boots_until_hit NODE POINT: sets `pid`
 hit_in_time() { # hit_in_time TRIGGER NODE PID
 	local end=$((SECONDS + HIT_SECONDS)) next=0 again=2
 	case $1 in source | floor) again=12 ;; esac
-	until gone "$3"; do
+	until dead "$3"; do
 		[ $SECONDS -lt $end ] || return 1
 		if [ $SECONDS -ge $next ]; then
 			fire "$1" "$2" "$3"
@@ -194,6 +194,9 @@ hit_in_time() { # hit_in_time TRIGGER NODE PID
 		fi
 		pause 0.02
 	done
+}
+dead() { # whoever is to take note of it may take its time
+	gone "$1" || grep -q '^State:.Z' "/proc/$1/status"
 }
 fired() { [ "$(cat "$PAXFS_FAILPOINT_DIR/$1.fired" 2>/dev/null)" = "$2" ]; }
 

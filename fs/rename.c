@@ -72,6 +72,35 @@ static int judge(struct move *v)
 	return 0;
 }
 
+static uint64_t version_at(const struct fs_op *op, uint32_t read)
+{
+	const struct txn_value *v = fs__op_value(op, read);
+
+	return v->status == 0 ? v->version : 0;
+}
+
+/* The walk met the directory itself. It took several reads: were names and way so at one moment? No
+ * directory has moved since the walk began if the order is what it was. ERR_INVAL, ERR_CONDITION. */
+static int confirm_inside(struct fs *fs, const struct move *v)
+{
+	uint64_t to_version = v->to.present ? v->to.version : 0;
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	txn_get(&op.m, fs__key_slice(&v->from.key));
+	txn_get(&op.m, fs__key_slice(&v->to.key));
+	txn_get(&op.m, fs__key_slice(&v->order.key));
+	err = fs__op_read(&op);
+	if (!err)
+		err = version_at(&op, 0) == v->from.version && version_at(&op, 1) == to_version &&
+				      version_at(&op, 2) == v->order.version
+			      ? ERR_INVAL
+			      : ERR_CONDITION;
+	fs__op_end(&op);
+	return err;
+}
+
 /* A directory that changes its parent must not come to lie in itself. */
 static int check_order(struct fs *fs, struct move *v)
 {
@@ -86,7 +115,7 @@ static int check_order(struct fs *fs, struct move *v)
 		err = fs__order_walk(fs, v->from.entry.ino, v->to.dir);
 	if (!err && back)
 		err = fs__order_walk(fs, v->to.entry.ino, v->from.dir);
-	return err;
+	return err == ERR_INVAL ? confirm_inside(fs, v) : err;
 }
 
 /* ---- doing ---- */

@@ -8,6 +8,7 @@
  *     item:  GET index status version value
  *            SCAN index (ITEM key version value ref-status ref-version ref-value)... MORE | DONE
  *            NUMBER index number
+ *            SEEN stamp: of a read; changes when something changed that no version above shows
  *
  * Items of several parts stand one behind the other, in any order; so merging replies is appending.
  */
@@ -24,6 +25,7 @@ enum reply_tag {
 	REPLY_ITEM_REF,
 	REPLY_MORE,
 	REPLY_DONE,
+	REPLY_SEEN,
 };
 
 struct reply_value {

@@ -180,6 +180,9 @@ static int merge_items(struct txn_result *r, struct slice items)
 		case REPLY_NUMBER:
 			merge_number(r, &d);
 			break;
+		case REPLY_SEEN: /* for whoever compares replies */
+			(void)dec_u64(&d);
+			break;
 		default:
 			dec_fail(&d);
 		}

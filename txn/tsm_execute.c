@@ -97,6 +97,24 @@ static int fail_whole(struct tsm *t, int status)
 	return status;
 }
 
+/* ---- what a read has seen ---- */
+
+/* A read of several groups compares replies of two rounds, and what is the same in both has to have been
+ * so all the time between. Versions show that of records that are returned. For the rest the reply ends
+ * with a stamp: of the latest change to a record that a condition looked at, and, when the answer rests on
+ * something being absent (or there, but not returned), of the latest deletion in the group; for what comes
+ * and goes, or goes and comes back, is deleted in between. Whatever changes something after a read has a
+ * stamp above all that it saw: who was prepared before bars the read. */
+static void saw_version(struct tsm *t, uint64_t version)
+{
+	t->seen = version > t->seen ? version : t->seen;
+}
+
+static void saw_absence(struct tsm *t)
+{
+	saw_version(t, t->deleted);
+}
+
 /* ---- conditions ---- */
 
 struct range_check {
@@ -124,6 +142,7 @@ static int cond_range(struct tsm *t, const struct txn_cond *c, uint32_t index)
 	struct range_check r = {.limit = c->kind == TXN_RANGE_EMPTY ? 0 : c->count};
 	int err = t->cfg.store->scan(t->cfg.store, TXN_TABLE_DATA, c->key, c->to, range_key, &r);
 
+	saw_absence(t);
 	if (!err && r.damaged)
 		err = ERR_CORRUPT;
 	if (err) {
@@ -178,6 +197,9 @@ static int cond_check(struct tsm *t, const struct txn_cond *c, uint32_t index)
 	v.status = txn__get(t, c->key, &v.version, &v.value);
 	if (v.status != 0 && v.status != ERR_NOT_FOUND)
 		return fail_whole(t, v.status);
+	saw_absence(t);
+	if (field)
+		saw_version(t, v.version);
 	if (field && v.status == 0 && (size_t)c->field.offset + c->field.width > v.value.len)
 		return fail_item(t, ERR_BAD_FIELD, index, &v);
 	return cond_holds(c, v.status, &v) ? 0 : fail_item(t, ERR_CONDITION, index, &v);
@@ -207,6 +229,8 @@ static void read_key(struct tsm *t, struct slice key, struct reply_value *v)
 {
 	v->status = owned(t, key, (struct slice){0}) ? txn__get(t, key, &v->version, &v->value)
 						     : ERR_ELSEWHERE;
+	if (v->status == ERR_NOT_FOUND)
+		saw_absence(t);
 }
 
 /* The value that a reference leads to, given the one that holds it. */
@@ -310,6 +334,7 @@ static int do_scan(struct tsm *t, uint32_t i)
 	enc_u64(&t->reply, REPLY_SCAN);
 	enc_u64(&t->reply, t->part.read_index[i]);
 	s.end = t->reply.len + REPLY_SIZE_MAX / 2 < room ? t->reply.len + REPLY_SIZE_MAX / 2 : room;
+	saw_absence(t);
 	err = t->cfg.store->scan(t->cfg.store, TXN_TABLE_DATA, r->key, r->to, scan_item, &s);
 	if (!err && s.damaged)
 		err = ERR_CORRUPT;
@@ -407,6 +432,8 @@ void txn__changes_write(struct tsm *t, uint64_t stamp)
 		if (!n->exists) {
 			if (n->existed)
 				txn__store_del(t, TXN_TABLE_DATA, n->key);
+			if (n->existed && stamp > t->deleted)
+				t->deleted = stamp;
 			continue;
 		}
 		buf_reset(&t->enc);
@@ -589,6 +616,7 @@ int txn__evaluate(struct tsm *t, uint64_t stamp)
 {
 	int status = 0;
 
+	t->seen = 0;
 	for (uint32_t i = 0; i < t->part.cond_count && !status; i++)
 		status = cond_check(t, &t->part.conds[i], t->part.cond_index[i]);
 	return status ? whole_reply(t, status) : txn__evaluate_again(t, stamp);
@@ -609,6 +637,17 @@ int txn__evaluate_again(struct tsm *t, uint64_t stamp)
 	if (status)
 		txn__changes_drop(t);
 	return status;
+}
+
+int txn__evaluate_read(struct tsm *t)
+{
+	int status = txn__evaluate(t, 0);
+
+	if (t->err || status || t->seen == 0)
+		return status;
+	enc_u64(&t->reply, REPLY_SEEN);
+	enc_u64(&t->reply, t->seen);
+	return whole_reply(t, 0);
 }
 
 int txn__evaluate_vote(struct tsm *t, uint64_t stamp)

@@ -259,6 +259,8 @@ struct tsm {
 	uint64_t waiting_bytes; /* of the parts in line */
 	bool any_by_reference; /* some who wait may be barred only by_reference */
 
+	uint64_t deleted; /* stamp of the last deletion, or later: each replica's own bound */
+
 	/* leader */
 	bool leading;
 	uint64_t now_ns, deadline_ns;
@@ -275,6 +277,7 @@ struct tsm {
 	bool by_reference; /* of the last txn__blocker */
 	struct buf value, reply, enc, store_key;
 	struct overlay overlay;
+	uint64_t seen; /* of the last evaluation, see txn__evaluate_read */
 
 	STAILQ_HEAD(, out_item) outs;
 	struct out_item *taken; /* the one that the driver looks at */
@@ -398,6 +401,8 @@ bool txn__part_owned(struct tsm *t);
 int txn__evaluate(struct tsm *t, uint64_t stamp);
 /* The same for a part of several: what no DECIDE could hold is ERR_TOO_BIG. */
 int txn__evaluate_vote(struct tsm *t, uint64_t stamp);
+/* As txn__evaluate, of a part that only reads; the reply ends with what was SEEN. Never to be stored. */
+int txn__evaluate_read(struct tsm *t);
 /* The same for a part whose conditions held when it got its locks. They are not looked at: a client may
  * have said of a field that nobody adds to it, and somebody has. */
 int txn__evaluate_again(struct tsm *t, uint64_t stamp);

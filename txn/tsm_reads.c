@@ -58,7 +58,7 @@ static bool try_read(struct tsm *t, uint64_t token, struct tx **blocker)
 		if (*blocker)
 			return false;
 	}
-	(void)txn__evaluate(t, 0);
+	(void)txn__evaluate_read(t);
 	txn__changes_drop(t);
 	if (t->err == ERR_NOMEM) { /* the read's trouble, not the machine's: nothing was changed */
 		t->err = 0;

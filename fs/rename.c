@@ -12,6 +12,7 @@ struct move {
 	bool ordered; /* a directory changes its parent */
 	bool nothing; /* both names are the same inode: done */
 	bool denied;  /* the new parent's permissions have changed: the kernel looks again */
+	uint64_t absent_from, absent_to; /* versions of the names under which an inode was absent */
 };
 
 static bool is_dir(const struct fs_name *n)
@@ -227,8 +228,20 @@ static int move_known(struct fs_op *op, struct move *v)
 	return err;
 }
 
+/* An inode that is to be moved is gone: its name is in another group, which has not said so yet. Only if
+ * the same names lead to it twice is that an answer. */
+static bool absent_twice(struct move *v)
+{
+	uint64_t to_version = v->to.present ? v->to.version : 0;
+	bool twice = v->absent_from == v->from.version && v->absent_to == to_version;
+
+	v->absent_from = v->from.version;
+	v->absent_to = to_version;
+	return twice;
+}
+
 /* As for unlink: only a fresh look leads to an answer; a stale target only if seen twice. */
-static bool conclusive(int err, bool fresh, const struct move *v, uint64_t *stale)
+static bool conclusive(int err, bool fresh, struct move *v, uint64_t *stale)
 {
 	if ((err == 0 && (fresh || !v->nothing)) || v->denied)
 		return true;
@@ -236,6 +249,8 @@ static bool conclusive(int err, bool fresh, const struct move *v, uint64_t *stal
 		return true;
 	if (err == ERR_CONDITION || !fresh)
 		return false;
+	if (err == ERR_ABSENT_RECORD)
+		return absent_twice(v);
 	if (err != ERR_STALE || !v->to.present)
 		return true;
 	if (*stale == v->to.version)
@@ -307,5 +322,7 @@ int fs_rename(struct fs *fs, fs_ino parent, struct slice name, fs_ino new_parent
 	if (!err && !v.nothing)
 		forget(fs, &v);
 	fs__op_end(&op);
-	return err == ERR_STALE && v.to.present && !v.denied ? ERR_CORRUPT : err;
+	if (err == ERR_ABSENT_RECORD || (err == ERR_STALE && v.to.present && !v.denied))
+		return ERR_CORRUPT;
+	return err;
 }

@@ -190,6 +190,8 @@ static int exec(struct fs_op *op, struct kv_set *s)
 			s->ones[i].not_now = true;
 		return ERR_ABORTED;
 	}
+	if (err == ERR_ABSENT_RECORD) /* an inode went, and its name, in another group, with it */
+		return ERR_ABORTED;
 	return err;
 }
 

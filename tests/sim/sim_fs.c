@@ -430,7 +430,8 @@ void sim_fs_tell(void)
 			if (m->workers[k].since_ns)
 				sim_trace("since %.3f: %s",
 					  (double)m->workers[k].since_ns / NS_PER_S,
-					  m->workers[k].call ? fsim__text(m->workers[k].call) : "a file");
+					  m->workers[k].call ? fsim__text(m->workers[k].call)
+							     : "a file");
 	}
 }
 

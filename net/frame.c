@@ -5,11 +5,38 @@
 #include "base/crc32c.h"
 #include "base/err.h"
 
+_Static_assert(FRAME_SIZE_MAX < 1u << 24, "a length has three bytes");
+
 #define AT_CRC	   4
 #define AT_VERSION 8
 #define AT_TYPE	   9
 #define AT_FLAGS   10
 #define AT_ID	   12
+
+/* CRC-8, polynomial x^8 + x^2 + x + 1: finds all errors of up to three bits here. */
+static uint8_t length_check(uint32_t length)
+{
+	uint32_t rest = length << 8;
+
+	for (uint32_t bit = 31; bit >= 8; bit--)
+		if (rest >> bit & 1)
+			rest ^= 0x107u << (bit - 8);
+	return (uint8_t)(rest ^ 0x55); /* four zero bytes are no length */
+}
+
+void frame_length_put(uint8_t at[4], uint32_t length)
+{
+	CHECK(length < 1u << 24);
+	be32_put(at, (uint32_t)length_check(length) << 24 | length);
+}
+
+bool frame_length_get(const uint8_t at[4], uint32_t *length)
+{
+	uint32_t word = be32_get(at);
+
+	*length = word & 0xffffff;
+	return word >> 24 == length_check(*length);
+}
 
 void frame_put(uint8_t *at, const struct net_frame *f, const struct slice *parts, unsigned n,
 	       size_t body_len)
@@ -18,7 +45,7 @@ void frame_put(uint8_t *at, const struct net_frame *f, const struct slice *parts
 	uint32_t length = (uint32_t)(FRAME_FIXED_SIZE + body_len);
 
 	CHECK(body_len <= FRAME_BODY_MAX);
-	be32_put(at, length);
+	frame_length_put(at, length);
 	at[AT_VERSION] = NET_PROTOCOL_VERSION;
 	at[AT_TYPE] = f->type;
 	be16_put(at + AT_FLAGS, f->flags);
@@ -47,7 +74,12 @@ void net_frame_encode(struct buf *out, uint8_t type, uint16_t flags, uint64_t id
 
 size_t frame_size(struct slice in)
 {
-	return in.len < sizeof(uint32_t) ? 0 : FRAME_PREFIX_SIZE + (size_t)be32_get(in.p);
+	uint32_t length;
+
+	if (in.len < sizeof(length))
+		return 0;
+	(void)frame_length_get(in.p, &length);
+	return FRAME_PREFIX_SIZE + (size_t)length;
 }
 
 long net_frame_parse(struct slice in, struct net_frame *f)
@@ -56,8 +88,7 @@ long net_frame_parse(struct slice in, struct net_frame *f)
 
 	if (in.len < sizeof(length))
 		return 0;
-	length = be32_get(in.p);
-	if (length < FRAME_FIXED_SIZE || length > FRAME_SIZE_MAX)
+	if (!frame_length_get(in.p, &length) || length < FRAME_FIXED_SIZE || length > FRAME_SIZE_MAX)
 		return ERR_PROTO;
 	if (in.len > AT_VERSION && in.p[AT_VERSION] != NET_PROTOCOL_VERSION)
 		return ERR_WIRE_VERSION;

@@ -10,6 +10,11 @@
 #define FRAME_HEADER_SIZE (FRAME_PREFIX_SIZE + FRAME_FIXED_SIZE)
 #define FRAME_BODY_MAX	  (FRAME_SIZE_MAX - FRAME_FIXED_SIZE)
 
+/* The first four bytes: CRC-8 of the length, length(3). Without a check of its own a damaged length would
+ * not be noticed before so many bytes have come: on a quiet connection, never. False: damaged. */
+void frame_length_put(uint8_t at[4], uint32_t length);
+bool frame_length_get(const uint8_t at[4], uint32_t *length);
+
 /* Writes a frame of @body_len bytes of body in @n parts to @at, which has room for it. */
 void frame_put(uint8_t *at, const struct net_frame *f, const struct slice *parts, unsigned n,
 	       size_t body_len);

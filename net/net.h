@@ -1,7 +1,8 @@
 /* Framed, checksummed messages over TCP, and calls on top of them.
  *
- * Frame, big-endian:  length u32 | crc32c u32 | version u8 | type u8 | flags u16 | id u64 | body
- *   length  bytes after the crc field (12 + body); at most FRAME_SIZE_MAX, checked before any
+ * Frame, big-endian:  crc8 u8 | length u24 | crc32c u32 | version u8 | type u8 | flags u16 | id u64 | body
+ *   crc8    of the length, which is relied upon before the rest is there
+ *   length  bytes after the crc32c field (12 + body); at most FRAME_SIZE_MAX, checked before any
  *           allocation
  *   crc32c  over everything behind it
  *   version NET_PROTOCOL_VERSION; another one gets the connection closed, with a log line
@@ -17,7 +18,7 @@
 #include "base/buf.h"
 #include "net/loop.h"
 
-#define NET_PROTOCOL_VERSION 1
+#define NET_PROTOCOL_VERSION 2
 #define NET_FLAG_REPLY	     1u /* answers the call with this id */
 #define NET_CALLS_MAX	     65536u /* in flight, per peer */
 #define NET_CONNS_MAX	     16384u /* open, per listener */

@@ -45,10 +45,11 @@ static size_t take(struct slice s, unsigned *frames, long *err, bool again)
 static void fix_crcs(uint8_t *p, size_t len)
 {
 	while (len >= FRAME_HEADER_SIZE) {
-		uint32_t length = be32_get(p);
+		uint32_t length = be32_get(p) & 0xffffff;
 
 		if (length < FRAME_FIXED_SIZE || length > len - FRAME_PREFIX_SIZE)
 			return;
+		frame_length_put(p, length);
 		be32_put(p + 4, crc32c(0, p + FRAME_PREFIX_SIZE, length));
 		p += FRAME_PREFIX_SIZE + length;
 		len -= FRAME_PREFIX_SIZE + length;

@@ -13,6 +13,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "net/frame.h"
+
 static uint64_t state;
 
 static uint64_t rnd(void)
@@ -39,13 +41,14 @@ static int dial(const char *host, int port)
 	return fd;
 }
 
-/* length | crc | version | type | flags | id | body, see net/net.h; the CRC is wrong unless luck
+/* length with its check | crc | version | type | flags | id | body, see net/net.h; the CRC is wrong unless luck
  * has it. */
 static size_t make_frame(uint8_t *out, size_t max, int kind)
 {
 	size_t body = rnd() % 200, len = 12 + body;
-	uint32_t length = htonl((uint32_t)len);
+	uint32_t length;
 
+	frame_length_put((uint8_t *)&length, (uint32_t)len);
 	for (size_t i = 0; i < max && i < 8 + len; i++)
 		out[i] = (uint8_t)rnd();
 	switch (kind) {
@@ -57,7 +60,7 @@ static size_t make_frame(uint8_t *out, size_t max, int kind)
 		memcpy(out, &length, 4);
 		return 8 + len;
 	case 2: /* too short a length */
-		length = htonl((uint32_t)(rnd() % 12));
+		frame_length_put((uint8_t *)&length, (uint32_t)(rnd() % 12));
 		memcpy(out, &length, 4);
 		return 8 + len;
 	case 3: /* right length, wrong CRC */

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/logger.h"
+#include "net/frame.h"
 #include "tests/lib/check.h"
 #include "tests/lib/net_fixture.h"
 
@@ -128,7 +129,8 @@ static void a_corrupt_frame_closes_its_connection_only(void)
 
 static void an_oversized_length_closes_its_connection_only(void)
 {
-	buf_add_be32(&bytes, FRAME_SIZE_MAX + 1);
+	buf_add_zeros(&bytes, 4);
+	frame_length_put(bytes.data, FRAME_SIZE_MAX + 1);
 	expect_refusal(ERR_PROTO);
 }
 
@@ -209,7 +211,7 @@ static void random_bytes_hurt_nobody(void)
 		for (size_t i = 0; i < n; i++)
 			noise[i] = (uint8_t)random();
 		if (n > 9 && round % 2) { /* gets past the first checks */
-			be32_put(noise, (uint32_t)random() % 4000);
+			frame_length_put(noise, (uint32_t)random() % 4000);
 			noise[8] = NET_PROTOCOL_VERSION;
 		}
 		if (n)
@@ -248,7 +250,7 @@ static void promised_bytes_that_do_not_come_block_nobody(void)
 	int fds[50];
 
 	add_frame(FIX_SILENT, 1, slice_of(NULL, 0));
-	be32_put(bytes.data, FRAME_SIZE_MAX);
+	frame_length_put(bytes.data, FRAME_SIZE_MAX);
 	for (unsigned i = 0; i < 50; i++) {
 		fds[i] = net_fix_raw();
 		send_raw(fds[i], bytes.data, bytes.len);

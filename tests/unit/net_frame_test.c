@@ -5,6 +5,7 @@
 #include "base/crc32c.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "net/frame.h"
 #include "net/net.h"
 #include "tests/lib/check.h"
 
@@ -39,9 +40,9 @@ static long parse(const uint8_t *p, size_t n, struct net_frame *f)
 static void lays_out_the_documented_bytes(void)
 {
 	static const uint8_t want[] = {
-		0, 0, 0,    15, /* length */
+		0x78, 0, 0, 15, /* length and its check */
 		0, 0, 0,    0,	/* crc, below */
-		1, 7, 0x80, 1,	/* version, type, flags */
+		2, 7, 0x80, 1,	/* version, type, flags */
 		1, 2, 3,    4,	5, 6, 7, 8, 'a', 'b', 'c',
 	};
 
@@ -101,18 +102,38 @@ static void refuses_a_length_that_cannot_be_as_soon_as_it_is_there(void)
 	uint8_t length[4];
 	struct net_frame f;
 
-	be32_put(length, FRAME_SIZE_MAX + 1);
+	frame_length_put(length, FRAME_SIZE_MAX + 1);
 	CHECK_ERR((int)parse(length, 4, &f), ERR_PROTO);
 	be32_put(length, UINT32_MAX);
 	CHECK_ERR((int)parse(length, 4, &f), ERR_PROTO);
-	be32_put(length, 11);
+	frame_length_put(length, 11);
 	CHECK_ERR((int)parse(length, 4, &f), ERR_PROTO);
-	be32_put(length, 0);
+	frame_length_put(length, 0);
 	CHECK_ERR((int)parse(length, 4, &f), ERR_PROTO);
-	be32_put(length, 12);
+	frame_length_put(length, 12);
 	CHECK_INT_EQ(parse(length, 4, &f), 0);
-	be32_put(length, FRAME_SIZE_MAX);
+	frame_length_put(length, FRAME_SIZE_MAX);
 	CHECK_INT_EQ(parse(length, 4, &f), 0);
+}
+
+/* Else the receiver waits for bytes that nobody sends, and takes all frames behind for them. */
+static void a_damaged_length_is_noticed_at_once(void)
+{
+	static const uint32_t lengths[] = {12, 13, 61, 4096, 1 << 20, FRAME_SIZE_MAX};
+	uint8_t at[4];
+	struct net_frame f;
+
+	for (unsigned i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		for (unsigned a = 0; a < 32; a++) {
+			for (unsigned b = a; b < 32; b++) { /* one bit or two */
+				frame_length_put(at, lengths[i]);
+				at[a / 8] ^= (uint8_t)(1u << a % 8);
+				if (b != a)
+					at[b / 8] ^= (uint8_t)(1u << b % 8);
+				CHECK_ERR((int)parse(at, 4, &f), ERR_PROTO);
+			}
+		}
+	}
 }
 
 static void refuses_another_version_before_the_frame_is_complete(void)
@@ -162,7 +183,7 @@ static void random_bytes_never_parse(void)
 		for (size_t i = 0; i < n; i++)
 			bytes[i] = (uint8_t)random();
 		if (n >= 4 && random() % 2)
-			be32_put(bytes, (uint32_t)(random() % 64));
+			frame_length_put(bytes, (uint32_t)(random() % 64));
 		if (n > 8 && random() % 2)
 			bytes[8] = NET_PROTOCOL_VERSION;
 		CHECK_TRUE(parse(bytes, n, &f) <= 0); /* a CRC match: 1 in 40,000 such runs */
@@ -176,6 +197,7 @@ static const struct check_test tests[] = {
 	TEST(parses_what_it_encoded),
 	TEST(needs_more_at_every_shorter_length),
 	TEST(takes_the_largest_frame_and_no_larger),
+	TEST(a_damaged_length_is_noticed_at_once),
 	TEST(refuses_a_length_that_cannot_be_as_soon_as_it_is_there),
 	TEST(refuses_another_version_before_the_frame_is_complete),
 	TEST(refuses_every_flipped_bit_behind_the_length),

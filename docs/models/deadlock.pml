@@ -202,12 +202,12 @@ proctype probes(byte i) {
 		:: cst[h] == PREPARING && !(passed[i] & P_(h)) ->
 			passed[i] = passed[i] | P_(h);
 			if :: h > v -> v = h :: else fi;
-#ifndef MUTANT_OWN_GROUP_ONLY
+#ifndef MUTANT_NO_FORWARD
 			if :: part[AT(h, 1)] != HOLDS && W(h, 1) ->
 				probe_on[ON(i, h, 1)] = probe_on[ON(i, h, 1)] | P_(v) :: else fi;
-#endif
 			if :: part[AT(h, 0)] != HOLDS && W(h, 0) ->
 				probe_on[ON(i, h, 0)] = probe_on[ON(i, h, 0)] | P_(v) :: else fi
+#endif
 		:: else
 		fi;
 		h = 0; v = 0 }

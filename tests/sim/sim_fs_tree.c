@@ -28,10 +28,22 @@ static uint64_t object_of(const char *line)
 	return object;
 }
 
+/* Keys of the other load (sim_load.c) are of no file system's. */
+static bool is_foreign(const char *line)
+{
+	static const char text[] = "a key of no kind, key ";
+	size_t n = strlen(text);
+
+	return strncmp(line, text, n) == 0 && strlen(line) >= n + 22 &&
+	       strncmp(line + n + 20, "5a", 2) == 0;
+}
+
 static void first_report(void *ctx, const char *line)
 {
 	(void)ctx;
 	sim_note("fsck: %s", line);
+	if (is_foreign(line))
+		return;
 	if (fsim_tree.left_count == fsim_tree.left_cap) {
 		fsim_tree.left_cap = fsim_tree.left_cap * 2 + 8;
 		fsim_tree.left = mem_must_realloc(fsim_tree.left,
@@ -49,7 +61,7 @@ static void repair_report(void *ctx, const char *line)
 /* Others may have been left meanwhile, by a mount whose session has just ended. */
 static void last_report(void *ctx, const char *line)
 {
-	uint64_t object = object_of(line);
+	uint64_t object = is_foreign(line) ? 0 : object_of(line);
 
 	(void)ctx;
 	for (uint32_t i = 0; i < fsim_tree.left_count; i++)

@@ -1,9 +1,12 @@
 /* Sessions whose holder is gone: found, and closed for it. Every client with a session looks, each time
  * that it renews its own.
  *
- * Dead is who has not renewed for SESSION_DEAD_NS *by the clock of the client that watches*: it has seen
- * the record unchanged all that time. The stamps in the records are not compared with a present time:
- * they are wall clocks of leaders, and one that is an hour ahead would bury everybody.
+ * Dead is who has not renewed for SESSION_DEAD_NS *by the clock of the client that watches*: it has
+ * seen the record unchanged all that time, from the return of one look to the beginning of another (it
+ * may itself be frozen, with an answer in its hands). And it has kept looking: when the cluster or the
+ * whole machine was away, nobody could renew, so the watch begins anew. The stamps in the records are
+ * not compared with a present time: they are wall clocks of leaders, and one that is an hour ahead would
+ * bury everybody.
  *
  * What groups remember of closed ids goes when the floor, told to all by whoever looks, passes them: ids
  * rise, so those below the lowest record, and below one's own, are over.
@@ -20,6 +23,7 @@
 #define PAGE	   1024u /* records of a scan */
 #define GRAVES_MAX 16u	 /* at a time */
 #define BURY_NS	   (10 * NS_PER_S)
+#define AWAY_NS	   (SESSION_DEAD_NS / 2) /* so long without a look: who watches was away */
 
 struct kv_watched { /* somebody's session */
 	uint64_t id;
@@ -35,7 +39,7 @@ struct grave {
 
 struct look { /* one walk over all records */
 	struct kv_client *c;
-	uint64_t now_ns;
+	uint64_t asked_ns, now_ns; /* when the page was asked for, and was there: mono */
 	uint64_t lowest; /* id; 0: there is none */
 	struct grave graves[GRAVES_MAX];
 	uint32_t count;
@@ -60,7 +64,7 @@ static void meet(struct look *k, uint64_t id, uint64_t renewed)
 		w->since_ns = k->now_ns;
 	}
 	w->look = c->looks;
-	if (k->now_ns - w->since_ns >= SESSION_DEAD_NS && id != c->id && k->count < GRAVES_MAX)
+	if (k->asked_ns >= w->since_ns + SESSION_DEAD_NS && id != c->id && k->count < GRAVES_MAX)
 		k->graves[k->count++] = (struct grave){id, renewed};
 }
 
@@ -77,6 +81,7 @@ static int look_page(struct look *k, uint64_t after, uint64_t *last, bool *more)
 	kv__session_key(&from, after + 1);
 	kv__session_key(&to, UINT64_MAX);
 	txn_scan(&m, buf_slice(&from), buf_slice(&to), PAGE);
+	k->asked_ns = env_mono_ns(k->c->cfg.env);
 	err = kv__exec(&k->c->executor, &m, &r);
 	k->now_ns = env_mono_ns(k->c->cfg.env);
 	for (uint32_t i = 0; !err && i < r.reads[0].item_count; i++) {
@@ -117,15 +122,19 @@ void kv__bury_release(struct kv_client *c)
 
 static int look_at_all(struct look *k)
 {
-	uint64_t last = 0;
+	uint64_t last = 0, begin_ns = env_mono_ns(k->c->cfg.env);
 	bool more = true;
 	int err = 0;
 
+	if (begin_ns - k->c->looked_ns > AWAY_NS)
+		forget(k->c, true);
 	k->c->looks++;
 	while (!err && more && !k->c->closing)
 		err = look_page(k, last, &last, &more);
-	if (!err && !more)
+	if (!err && !more) {
 		forget(k->c, false); /* those who are not there any more */
+		k->c->looked_ns = begin_ns;
+	}
 	return err;
 }
 

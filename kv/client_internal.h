@@ -46,7 +46,7 @@ struct kv_client {
 	uint64_t id; /* session; 0: none yet */
 	uint64_t floor_told; /* the last floor that this client told all groups */
 	struct kv_watched *watched; /* sessions of all clients, by id: client_bury.c */
-	uint64_t looks;		    /* at them, so far */
+	uint64_t looks, looked_ns;  /* at them, so far; when the last one began */
 	bool opening; /* a fiber is opening it */
 	uint64_t sequence;
 	struct kv_inflight_list inflight; /* ascending */

@@ -287,6 +287,86 @@ static void the_dead_are_buried_in_every_group(void)
 	kcf_run(&k, bury_story);
 }
 
+static uint32_t count_closes(struct kcf *f, uint64_t id)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 1; i <= kcf_count(f, KV_ADMIN); i++)
+		n += kcf_nth(f, KV_ADMIN, i)->command == KCF_CLOSE &&
+		     kcf_nth(f, KV_ADMIN, i)->client == id;
+	return n;
+}
+
+static void hold_a_look(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
+{
+	if (c->type != KV_READ || f->counter)
+		return;
+	f->counter = 1;
+	fate->hold = true;
+}
+
+/* A watcher that is frozen with an answer in its hands: what it saw is old, not the session. */
+static void frozen_watcher_story(struct kcf *f)
+{
+	f->last_id = 100;
+	f->now_ns = 500 * NS_PER_S;
+	put_session(f, 90, 1);
+	kcf_client(f, true);
+	kcf_forget(f);
+	fiber_sleep(12 * NS_PER_S); /* it has looked */
+	CHECK_TRUE(kcf_count(f, KV_READ) > 0);
+	f->script = hold_a_look;
+	while (!f->counter)
+		fiber_sleep(100 * NS_PER_MS);
+	f->now_ns += 300 * NS_PER_S;
+	f->release = true;
+	for (uint64_t i = 2; i < 8; i++) {
+		put_session(f, 90, i);
+		fiber_sleep(10 * NS_PER_S);
+	}
+	CHECK_U64_EQ(count_closes(f, 90), 0);
+}
+
+static void a_frozen_watcher_buries_nobody(void)
+{
+	kcf_run(&k, frozen_watcher_story);
+}
+
+/* Nobody can renew while the cluster is away: the first one back must not bury the others. */
+static void outage_story(struct kcf *f)
+{
+	uint64_t until;
+
+	f->last_id = 100;
+	f->now_ns = 500 * NS_PER_S;
+	put_session(f, 50, 7); /* of a dead one */
+	put_session(f, 90, 1);
+	kcf_client(f, true);
+	kcf_forget(f);
+	fiber_sleep(12 * NS_PER_S);
+	CHECK_TRUE(kcf_count(f, KV_READ) > 0); /* it has looked */
+	f->script = all_down;
+	fiber_sleep(300 * NS_PER_S);
+	kcf_forget(f);
+	f->script = NULL;
+	while (kcf_count(f, KV_READ) == 0)
+		fiber_sleep(100 * NS_PER_MS);
+	fiber_sleep(5 * NS_PER_S); /* the other one takes a moment longer */
+	CHECK_U64_EQ(count_closes(f, 90), 0);
+	until = f->now_ns + 75 * NS_PER_S;
+	for (uint64_t i = 2; f->now_ns < until; i++) {
+		put_session(f, 90, i);
+		fiber_sleep(10 * NS_PER_S);
+	}
+	CHECK_U64_EQ(count_closes(f, 90), 0);
+	CHECK_TRUE(count_closes(f, 50) >= 3);
+}
+
+static void an_outage_buries_nobody(void)
+{
+	kcf_run(&k, outage_story);
+}
+
 static void floor_story(struct kcf *f)
 {
 	bool told[3] = {false};
@@ -495,6 +575,8 @@ static const struct check_test tests[] = {
 	T(closing_does_not_wait_long_for_a_dead_cluster),
 	T(closing_interrupts_the_renewal),
 	T(the_dead_are_buried_in_every_group),
+	T(a_frozen_watcher_buries_nobody),
+	T(an_outage_buries_nobody),
 	T(the_floor_follows_the_lowest_session),
 	T(locks_are_taken_and_used),
 	T(a_lock_is_retried_and_its_use_is_not),

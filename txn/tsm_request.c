@@ -236,13 +236,17 @@ static void cancel_known(struct tsm *t, const struct command *c)
 void txn__on_cancel(struct tsm *t, const struct command *c)
 {
 	const struct tx *tx = txn__tx_find(t, c->id);
+	const struct coord *co = txn__coord_find(t, c->id);
 
 	if (tx && tx->role == TX_PARTICIPANT)
 		return;
 	if (txn__client_closed(t, c->id.client)) {
-		notify(t, c, false, 0);
+		/* what was committed before is still to be carried out */
+		bool committed = co && co->state == COORD_COMMITTED;
+
+		notify(t, c, committed, committed ? co->stamp : 0);
 		refuse(t, c->id, ERR_SESSION);
-	} else if (!tx && !txn__coord_find(t, c->id) &&
+	} else if (!tx && !co &&
 		   c->id.sequence <= txn__client(t, c->id.client)->mark) {
 		notify(t, c, false, 0);
 		refuse(t, c->id, ERR_FORGOTTEN);

@@ -237,6 +237,28 @@ static void a_lock_transaction_is_not_carried_out(void)
 	CHECK_U64_EQ(txn_mem_count(h.mem[0], TXN_TABLE_TXN), 0);
 }
 
+/* A CANCEL asked for when the request was not known yet, and executed behind its commit and the client's
+ * CLOSE: the participant that asked is still to carry the commit out. */
+static void a_commit_outlives_its_client(void)
+{
+	struct txn_id id = txn_id_of(11, 1);
+	struct buf cancel = BUF_INIT, close = BUF_INIT;
+	struct message d;
+
+	(void)txn_put(&m, txf_slice(&key), slice_str("x"));
+	(void)txn_put(&m, txf_slice(&remote), slice_str("y"));
+	apply(txh_request(&(struct txh_request){.client = 11, .sequence = 1}, &m));
+	apply(txh_decide(id, true, h.clock_ns));
+	tsm_command_close(&close, id.client);
+	apply(close);
+	txh_forget_outs(&h);
+	txn__enc_cancel(&cancel, id, ERR_ABORTED, 1 + 1);
+	apply(cancel);
+	CHECK_NOT_NULL(txh_last_message(&h, MSG_DECISION, &d));
+	CHECK_TRUE(d.commit);
+	CHECK_INT_EQ(txh_reply(&h, id.client, id.sequence), ERR_SESSION);
+}
+
 #define T(fn) CHECK_TEST_WITH(setup, teardown, fn)
 static const struct check_test tests[] = {
 	T(an_anonymous_request_answers_no_read),
@@ -248,5 +270,6 @@ static const struct check_test tests[] = {
 	T(a_scan_locks_what_it_returns),
 	T(an_ordinary_transaction_is_no_lock),
 	T(a_lock_transaction_is_not_carried_out),
+	T(a_commit_outlives_its_client),
 };
 CHECK_MAIN(tests)

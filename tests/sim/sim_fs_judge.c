@@ -8,6 +8,7 @@
 #include "tests/sim/sim_fs_internal.h"
 
 #define SPANS_MAX 64u
+#define DEPTH_MAX 500u /* of directories in one another */
 
 struct spans { /* of time, ascending, apart */
 	uint32_t count;
@@ -290,7 +291,7 @@ static bool below(const struct fsim_call *c, uint64_t moved, uint64_t dir, const
 
 	if (dir == moved)
 		return true;
-	if (dir == FS_ROOT_INO || depth > 16)
+	if (dir == FS_ROOT_INO || depth > DEPTH_MAX)
 		return false;
 	for (uint32_t i = 0; i < o->count; i++) {
 		struct spans t = *s;

@@ -164,12 +164,12 @@ restart_others() {
 	local pid
 	pid=$(node_pid "$1")
 	gone "$pid" && return 0
-	restart_nodes || gone "$pid"
+	timeout 3 "$PAXFS" local up --data "$T/data" >/dev/null || dead "$pid" # it waits for one that died
 }
 boots() { # boots NODE POINT SECONDS_DOWN: the node starts with the point armed; sets `pid`
 	kill_node "$1"
 	pause "$3"
-	PAXFS_FAILPOINT=$2 "$PAXFS" local up --data "$T/data" >/dev/null 2>&1 || true
+	PAXFS_FAILPOINT=$2 timeout 3 "$PAXFS" local up --data "$T/data" >/dev/null 2>&1 || true
 	pid=$(node_pid "$1")
 }
 # It depends on who is elected: the node that starts, and lacks what was chosen, or the other one.

@@ -220,8 +220,13 @@ inline decide_executes() {	/* tsm_coordinator.c: txn__on_decide, commit */
 
 inline cancel_known(notifymask) {	/* tsm_request.c: txn__on_cancel, cancel_known */
 	if
+#ifdef MUTANT_CLOSED_FIRST	/* as it was before this model was searched */
 	:: closed -> abortmsg = abortmsg | notifymask; coord_refused()
 	:: !closed && cst == COMMITTED -> commitmsg = commitmsg | notifymask
+#else
+	:: closed && cst != COMMITTED -> abortmsg = abortmsg | notifymask; coord_refused()
+	:: cst == COMMITTED -> commitmsg = commitmsg | notifymask
+#endif
 	:: !closed && cst == PREPARING -> coord_abort(); abortmsg = abortmsg | notifymask
 	:: else ->
 		abortmsg = abortmsg | notifymask;

@@ -15,6 +15,7 @@
 #define CALL_TRIES     8u
 #define FETCH_TRIES    3u
 #define REST_NS	       (1 * NS_PER_S) /* after a failure, before the core may ask again */
+#define SILENT_NS      (2 * NS_PER_S) /* of a source: then another one that offers itself is better */
 
 struct snapshot_fetch {
 	struct node_group *group;
@@ -25,6 +26,7 @@ struct snapshot_fetch {
 	bool waiting; /* the fiber waits for it */
 	int job_err;
 
+	uint64_t heard_ns; /* when it began, or the last chunk came */
 	uint64_t transfer, chunk;
 	uint64_t applied; /* the snapshot's slot */
 	uint64_t bytes, bytes_total;
@@ -140,6 +142,7 @@ static int fetch_chunks(struct snapshot_fetch *f, struct buf *reply)
 		err = call(f, reply, &r);
 		if (err)
 			break;
+		f->heard_ns = env_mono_ns(f->group->node->env);
 		f->transfer = r.transfer;
 		f->applied = r.applied;
 		f->bytes_total = r.bytes_total;
@@ -192,7 +195,7 @@ static void fetch_main(void *arg)
 	t = kv__now(n);
 	if (!err)
 		kv_replica_installed(g->replica, f->applied, &t);
-	else
+	else if (!f->canceled)
 		g->fetch_after_ns = t.mono_ns + REST_NS;
 	g->fetch = NULL;
 	n->fetch_count--;
@@ -201,16 +204,39 @@ static void fetch_main(void *arg)
 	kv__stop_check(n);
 }
 
+static void cancel(struct snapshot_fetch *f)
+{
+	f->canceled = true;
+	if (f->fiber)
+		fiber_interrupt(f->fiber);
+}
+
+/* The core, which asks again and again while it is behind, knows another source by now. One that is gone
+ * would be asked for minutes. */
+static void reconsider(struct snapshot_fetch *f, uint32_t from)
+{
+	struct kv_node *n = f->group->node;
+	const struct node_peer *p = kv__peer(n, f->from);
+
+	if (f->from == from || f->canceled)
+		return;
+	if (!p || !p->up || env_mono_ns(n->env) - f->heard_ns >= SILENT_NS)
+		cancel(f);
+}
+
 void kv__fetch_start(struct kv_node *n, struct node_group *g, uint32_t from)
 {
 	struct snapshot_fetch *f;
 
+	if (g->fetch)
+		reconsider(g->fetch, from);
 	if (g->fetch || n->fetch_count >= KV_SNAPSHOT_FETCHES_MAX || n->stopping ||
 	    env_mono_ns(n->env) < g->fetch_after_ns || !kv__peer(n, from))
 		return; /* the core asks again */
 	f = mem_must_alloc(sizeof(*f));
 	f->group = g;
 	f->from = from;
+	f->heard_ns = env_mono_ns(n->env);
 	if (fiber_start(loop_fibers(n->loop), fetch_main, f) != 0) {
 		mem_free(f);
 		return;
@@ -225,11 +251,8 @@ void kv__fetch_cancel_all(struct kv_node *n)
 	for (uint32_t i = 0; i < n->group_count; i++) {
 		struct snapshot_fetch *f = n->list[i]->fetch;
 
-		if (!f)
-			continue;
-		f->canceled = true;
-		if (f->fiber)
-			fiber_interrupt(f->fiber);
+		if (f)
+			cancel(f);
 	}
 }
 

@@ -63,6 +63,7 @@ static void usage(FILE *f)
 	      "      --twice        runs each seed twice, and compares\n"
 	      "      --calm         no faults, a light load: for measuring speed\n"
 	      "      --load KIND    kv, fs or both (default: drawn)\n"
+	      "      --attack NAME  a directed attack instead of random faults; ? lists them\n"
 	      "      --seconds N    of simulated time before healing (default: drawn)\n"
 	      "      --limit S      seconds of real time after which a seed counts as hung (300)\n"
 	      "  -q, --quiet        prints failures and the sum only\n"
@@ -96,19 +97,32 @@ static enum sim_load load_kind(const char *text)
 	exit(2);
 }
 
+static enum sim_attack attack(const char *text)
+{
+	enum sim_attack a = sim_attack_find(text);
+
+	if (a)
+		return a;
+	for (unsigned i = 1; i < SIM_ATTACK_COUNT; i++)
+		fprintf(stderr, "  %-10s %s\n", sim_attack_name((enum sim_attack)i),
+			sim_attack_text((enum sim_attack)i));
+	exit(2);
+}
+
+enum { FRESH = 256, HOURS, TWICE, CALM, SECONDS, LIMIT, LOAD, FIRST, ATTACK };
+static const struct option longs[] = {
+	{"seed", required_argument, NULL, 's'},	   {"from", required_argument, NULL, 'f'},
+	{"seeds", required_argument, NULL, 'n'},   {"fresh", no_argument, NULL, FRESH},
+	{"hours", required_argument, NULL, HOURS}, {"jobs", required_argument, NULL, 'j'},
+	{"trace", no_argument, NULL, 't'},	   {"twice", no_argument, NULL, TWICE},
+	{"calm", no_argument, NULL, CALM},	   {"seconds", required_argument, NULL, SECONDS},
+	{"limit", required_argument, NULL, LIMIT}, {"quiet", no_argument, NULL, 'q'},
+	{"load", required_argument, NULL, LOAD},   {"attack", required_argument, NULL, ATTACK},
+	{"first", no_argument, NULL, FIRST},	   {"help", no_argument, NULL, 'h'},
+	{0}};
+
 static void parse(int argc, char **argv, struct options *o)
 {
-	enum { FRESH = 256, HOURS, TWICE, CALM, SECONDS, LIMIT, LOAD, FIRST };
-	static const struct option longs[] = {
-		{"seed", required_argument, NULL, 's'},	   {"from", required_argument, NULL, 'f'},
-		{"seeds", required_argument, NULL, 'n'},   {"fresh", no_argument, NULL, FRESH},
-		{"hours", required_argument, NULL, HOURS}, {"jobs", required_argument, NULL, 'j'},
-		{"trace", no_argument, NULL, 't'},	   {"twice", no_argument, NULL, TWICE},
-		{"calm", no_argument, NULL, CALM},	   {"seconds", required_argument, NULL, SECONDS},
-		{"limit", required_argument, NULL, LIMIT}, {"quiet", no_argument, NULL, 'q'},
-		{"load", required_argument, NULL, LOAD},
-		{"first", no_argument, NULL, FIRST},	   {"help", no_argument, NULL, 'h'},
-		{0}};
 	int c;
 
 	*o = (struct options){.first = 1, .count = 20, .jobs = 1, .limit_s = 300};
@@ -151,6 +165,9 @@ static void parse(int argc, char **argv, struct options *o)
 			break;
 		case LOAD:
 			o->swarm.load = load_kind(optarg);
+			break;
+		case ATTACK:
+			o->swarm.attack = attack(optarg);
 			break;
 		case LIMIT:
 			o->limit_s = (unsigned)number("--limit", optarg);

@@ -164,6 +164,10 @@ void sim_swarm_run(uint64_t seed, const struct sim_swarm_options *o, struct sim_
 	sim_watch_init();
 	draw_cluster(&cluster, o);
 	draw_load(&load, o);
+	if (o->attack) {
+		kind = SIM_LOAD_KV;
+		sim_attack_configure(o->attack, &cluster, &load);
+	}
 	if (kind == SIM_LOAD_FS)
 		load.clients = 0;
 	draw_fs(&fs, kind, o);
@@ -180,9 +184,12 @@ void sim_swarm_run(uint64_t seed, const struct sim_swarm_options *o, struct sim_
 	sim_fs_start(&fs);
 	if (!run_until(sim_fs_ready, READY_MAX_NS))
 		sim_violation("the first directories could not be made");
-	if (o->profile == SIM_SWARM)
+	if (o->attack)
+		sim_attack_start(o->attack);
+	else if (o->profile == SIM_SWARM)
 		sim_nemesis_start();
 	sim_run(sim_now() + safety);
+	sim_attack_stop();
 
 	sim_nemesis_heal_quorum();
 	sim_load_finish();

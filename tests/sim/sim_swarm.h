@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_attack.h"
 
 enum sim_profile {
 	SIM_SWARM, /* faults of all kinds */
@@ -22,6 +23,7 @@ struct sim_swarm_options {
 	uint64_t safety_ns; /* 0: drawn */
 	bool no_clients;    /* QUIET: an idle cluster */
 	enum sim_load load;
+	enum sim_attack attack; /* instead of random faults */
 };
 
 struct sim_result {

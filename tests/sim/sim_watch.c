@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "consensus/paxos_private.h"
 #include "kv/apply.h"
+#include "tests/sim/sim_attack.h"
 #include "tests/sim/sim_cluster.h"
 #include "tests/sim/sim_disk.h"
 #include "tests/sim/sim_internal.h"
@@ -172,6 +173,7 @@ int __wrap_tsm_end_entry(struct tsm *t)
 	int err = __real_tsm_end_entry(t);
 
 	tsm_audit(t);
+	sim_attack_on_entry(t);
 	return err;
 }
 

@@ -101,10 +101,10 @@ static int fail_whole(struct tsm *t, int status)
 
 /* A read of several groups compares replies of two rounds, and what is the same in both has to have been
  * so all the time between. Versions show that of records that are returned. For the rest the reply ends
- * with a stamp: of the latest change to a record that a condition looked at, and, when the answer rests on
- * something being absent (or there, but not returned), of the latest deletion in the group; for what comes
- * and goes, or goes and comes back, is deleted in between. Whatever changes something after a read has a
- * stamp above all that it saw: who was prepared before bars the read. */
+ * with a stamp: of the latest change to a record that a condition looked at, and, when the answer rests
+ * on something being absent (or there, but not returned), of the latest deletion in the group; for what
+ * comes and goes, or goes and comes back, is deleted in between. Whatever changes something after a read
+ * has a stamp above all that it saw: who was prepared before bars the read. */
 static void saw_version(struct tsm *t, uint64_t version)
 {
 	t->seen = version > t->seen ? version : t->seen;

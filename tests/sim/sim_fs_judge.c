@@ -1,5 +1,6 @@
 /* Results of calls that changed nothing: true at some moment between call and return? And the last
  * tree: the model's? */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -489,8 +490,21 @@ static const struct fsim_seen *seen_of(uint64_t ino)
 	return NULL;
 }
 
+/* What was done to it, in the order of the calls, and what was committed. */
+static void tell_calls(uint64_t ino)
+{
+	for (uint32_t i = 0; i < fsim_call_count; i++) {
+		const struct fsim_call *c = fsim_calls[i];
+
+		if (c->stamp && (c->ino == ino || c->made == ino || c->dir == ino || c->dir2 == ino))
+			fprintf(stderr, "%s\n", fsim__text(c));
+	}
+}
+
 static void differs(uint64_t ino, const char *what, uint64_t is, uint64_t should)
 {
+	if (is != should)
+		tell_calls(ino);
 	if (is != should)
 		sim_violation("the last tree: inode %llx: %s is %llx, by the model %llx",
 			      (unsigned long long)ino, what, (unsigned long long)is,

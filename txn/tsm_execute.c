@@ -1,8 +1,10 @@
 /* Evaluating one group's part: conditions, then reads, then mutations, all against the state before;
  * mutations work on an overlay, which is written only when all of them succeeded. */
 #include "base/bytes.h"
+#include "base/crc32c.h"
 #include "txn/tsm_internal.h"
 
+#define NEAR_BYTES  10u /* place and number of an inode */
 #define HEADER_SIZE 16u /* of a stored value: version be64 | timestamp be64 */
 
 struct overlay_node {
@@ -102,7 +104,7 @@ static int fail_whole(struct tsm *t, int status)
 /* A read of several groups compares replies of two rounds, and what is the same in both has to have been
  * so all the time between. Versions show that of records that are returned. For the rest the reply ends
  * with a stamp: of the latest change to a record that a condition looked at, and, when the answer rests
- * on something being absent (or there, but not returned), of the latest deletion in the group; for what
+ * on something being absent (or there, but not returned), of the latest deletion thereabouts; for what
  * comes and goes, or goes and comes back, is deleted in between. Whatever changes something after a read
  * has a stamp above all that it saw: who was prepared before bars the read. */
 static void saw_version(struct tsm *t, uint64_t version)
@@ -110,9 +112,42 @@ static void saw_version(struct tsm *t, uint64_t version)
 	t->seen = version > t->seen ? version : t->seen;
 }
 
-static void saw_absence(struct tsm *t)
+/* By its first bytes: of a file system, the keys of one inode. */
+static uint64_t *deleted_near(struct tsm *t, struct slice key)
 {
-	saw_version(t, t->deleted);
+	size_t len = key.len < NEAR_BYTES ? key.len : NEAR_BYTES;
+
+	return &t->deleted_near[crc32c(0, key.p, len) % TSM_DELETED];
+}
+
+static void deleted(struct tsm *t, struct slice key, uint64_t stamp)
+{
+	uint64_t *near = deleted_near(t, key);
+
+	t->deleted = stamp > t->deleted ? stamp : t->deleted;
+	*near = stamp > *near ? stamp : *near;
+}
+
+/* What it was is not known any more, but that it was not later. */
+void txn__deleted_load(struct tsm *t)
+{
+	t->deleted = t->last;
+	for (unsigned i = 0; i < TSM_DELETED; i++)
+		t->deleted_near[i] = t->last;
+}
+
+static void saw_absence(struct tsm *t, struct slice key)
+{
+	saw_version(t, *deleted_near(t, key));
+}
+
+/* All keys between two that begin alike begin so. */
+static void saw_range(struct tsm *t, struct slice from, struct slice to)
+{
+	bool near = from.len >= NEAR_BYTES && to.len >= NEAR_BYTES &&
+		    memcmp(from.p, to.p, NEAR_BYTES) == 0;
+
+	saw_version(t, near ? *deleted_near(t, from) : t->deleted);
 }
 
 /* ---- conditions ---- */
@@ -142,7 +177,7 @@ static int cond_range(struct tsm *t, const struct txn_cond *c, uint32_t index)
 	struct range_check r = {.limit = c->kind == TXN_RANGE_EMPTY ? 0 : c->count};
 	int err = t->cfg.store->scan(t->cfg.store, TXN_TABLE_DATA, c->key, c->to, range_key, &r);
 
-	saw_absence(t);
+	saw_range(t, c->key, c->to);
 	if (!err && r.damaged)
 		err = ERR_CORRUPT;
 	if (err) {
@@ -197,7 +232,7 @@ static int cond_check(struct tsm *t, const struct txn_cond *c, uint32_t index)
 	v.status = txn__get(t, c->key, &v.version, &v.value);
 	if (v.status != 0 && v.status != ERR_NOT_FOUND)
 		return fail_whole(t, v.status);
-	saw_absence(t);
+	saw_absence(t, c->key);
 	if (field)
 		saw_version(t, v.version);
 	if (field && v.status == 0 && (size_t)c->field.offset + c->field.width > v.value.len)
@@ -230,7 +265,7 @@ static void read_key(struct tsm *t, struct slice key, struct reply_value *v)
 	v->status = owned(t, key, (struct slice){0}) ? txn__get(t, key, &v->version, &v->value)
 						     : ERR_ELSEWHERE;
 	if (v->status == ERR_NOT_FOUND)
-		saw_absence(t);
+		saw_absence(t, key);
 }
 
 /* The value that a reference leads to, given the one that holds it. */
@@ -334,7 +369,7 @@ static int do_scan(struct tsm *t, uint32_t i)
 	enc_u64(&t->reply, REPLY_SCAN);
 	enc_u64(&t->reply, t->part.read_index[i]);
 	s.end = t->reply.len + REPLY_SIZE_MAX / 2 < room ? t->reply.len + REPLY_SIZE_MAX / 2 : room;
-	saw_absence(t);
+	saw_range(t, r->key, r->to);
 	err = t->cfg.store->scan(t->cfg.store, TXN_TABLE_DATA, r->key, r->to, scan_item, &s);
 	if (!err && s.damaged)
 		err = ERR_CORRUPT;
@@ -432,8 +467,8 @@ void txn__changes_write(struct tsm *t, uint64_t stamp)
 		if (!n->exists) {
 			if (n->existed)
 				txn__store_del(t, TXN_TABLE_DATA, n->key);
-			if (n->existed && stamp > t->deleted)
-				t->deleted = stamp;
+			if (n->existed)
+				deleted(t, n->key, stamp);
 			continue;
 		}
 		buf_reset(&t->enc);

@@ -37,6 +37,7 @@
 #define TSM_PROBE_HOPS	 32u
 #define TSM_VOTE_SIZE_MAX (COMMAND_SIZE_MAX - 4096u) /* DECIDE carries the reply */
 #define TSM_WAITING_BYTES_MAX (64ull * 1024 * 1024) /* parts in line; beyond it BUSY */
+#define TSM_DELETED	 256u
 #define TSM_LAZY_NS	 (20ull * 1000 * 1000)
 #define TSM_READ_SEQ_BIT (1ull << 63) /* sequences of reads that this machine proposed itself */
 
@@ -259,7 +260,9 @@ struct tsm {
 	uint64_t waiting_bytes; /* of the parts in line */
 	bool any_by_reference; /* some who wait may be barred only by_reference */
 
-	uint64_t deleted; /* stamp of the last deletion, or later: each replica's own bound */
+	/* Stamps of the last deletions, or later ones (each replica's own bounds): of all, and by what
+	 * the keys begin with. */
+	uint64_t deleted, deleted_near[TSM_DELETED];
 
 	/* leader */
 	bool leading;
@@ -401,6 +404,7 @@ bool txn__part_owned(struct tsm *t);
 int txn__evaluate(struct tsm *t, uint64_t stamp);
 /* The same for a part of several: what no DECIDE could hold is ERR_TOO_BIG. */
 int txn__evaluate_vote(struct tsm *t, uint64_t stamp);
+void txn__deleted_load(struct tsm *t); /* after t->last */
 /* As txn__evaluate, of a part that only reads; the reply ends with what was SEEN. Never to be stored. */
 int txn__evaluate_read(struct tsm *t);
 /* The same for a part whose conditions held when it got its locks. They are not looked at: a client may

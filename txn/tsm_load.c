@@ -199,7 +199,7 @@ int txn__load(struct tsm *t)
 {
 	load_u64(t, "tc", &t->last);
 	load_u64(t, "tf", &t->floor);
-	t->deleted = t->last; /* not known any more: none was later */
+	txn__deleted_load(t);
 	load_prefix(t, TXN_TABLE_REPLY, 'R', load_reply);
 	load_prefix(t, TXN_TABLE_REPLY, 'M', load_mark);
 	load_prefix(t, TXN_TABLE_REPLY, 'X', load_closed);

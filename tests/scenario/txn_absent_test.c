@@ -1,10 +1,10 @@
-/* Reads of several groups that find something absent. An absent key has no version: that it was absent in
- * two rounds does not say that it was absent between them. What such a read returns has to have been
+/* Reads of several groups that find something absent. An absent key has no version: that it was absent
+ * in two rounds does not say that it was absent between them. What such a read returns has to have been
  * true at one moment all the same.
  *
- * One writer makes and deletes a record in group 0 and says so, in the same transaction, in group 1. For a
- * reader the record is there exactly if group 1 says so. Or it is always there, its number changes back and
- * forth, and a condition looks at that: it returns no version either.
+ * One writer makes and deletes a record in group 0 and says so, in the same transaction, in group 1. For
+ * a reader the record is there exactly if group 1 says so. Or it is always there, its number changes back
+ * and forth, and a condition looks at that: it returns no version either.
  */
 #include <stdio.h>
 
@@ -18,7 +18,7 @@
 
 static struct txf f;
 static struct txf_client writer, reader;
-static struct txf_key record, flag, end;
+static struct txf_key record, flag, end, far_end;
 static bool writing, in_place;
 static unsigned wrong;
 
@@ -68,7 +68,7 @@ static bool look(struct txn_mini *m, struct txn_result *r, enum look how, bool *
 	else if (how == LOOK_ABSENT)
 		(void)txn_if_absent(m, txf_slice(&record));
 	else
-		(void)txn_if_range_empty(m, txf_slice(&record), txf_slice(&end));
+		(void)txn_if_range_empty(m, txf_slice(&record), txf_slice(&far_end));
 	err = txf_exec(&reader, m, r);
 	if (err == ERR_CONDITION || r->reads[0].value.status != 0)
 		return false; /* it was there: nothing else is known */
@@ -116,6 +116,7 @@ static void run(uint64_t seed, bool faults, bool one_record)
 	txf_client_init(&reader, &f);
 	record = txf_key(0, 1, 'T', "record");
 	end = txf_key(0, 1, 'T', "recore");
+	far_end = txf_key(0, 9, 'T', "");
 	flag = txf_key(1, 1, 'T', "flag");
 	writing = true;
 	wrong = 0;

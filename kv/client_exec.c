@@ -165,11 +165,14 @@ int kv__write_once(struct kv_write *w, struct txn_result *r)
 /* ---- whole transactions ---- */
 
 /* A transaction that only reads, when reading is not possible for all the writing of others: as a
- * request it takes locks, in its turn. */
+ * request it takes locks, in its turn. Requests of several groups need a session. */
 static int read_as_request(struct kv_write *w, struct txn_result *r)
 {
-	int err;
+	int err = w->client ? 0 : kv__session_open(w->c, w->deadline_ns);
 
+	if (err)
+		return err;
+	w->client = w->c->id;
 	w->home = w->m->read_count ? w->m->reads[0].key : w->m->conds[0].key;
 	txn_parts_release(w->parts, w->part_count);
 	err = kv__split(w->c, w->m, w->home, w->parts, &w->part_count);
@@ -193,8 +196,7 @@ static int try_once(struct kv_write *w, struct txn_result *r)
 	if (err)
 		return err;
 	if (w->m->mut_count == 0) {
-		err = kv__read(w->c, w->m, w->parts, w->part_count, w->deadline_ns,
-			       w->client ? &starved : NULL, r);
+		err = kv__read(w->c, w->m, w->parts, w->part_count, w->deadline_ns, &starved, r);
 		if (!err && starved)
 			err = read_as_request(w, r);
 	} else {

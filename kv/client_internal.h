@@ -109,7 +109,7 @@ int kv__map_was_stale(struct kv_client *c, uint64_t version, uint64_t *backoff_n
 		      uint64_t deadline_ns);
 
 /* ---- client_read.c ---- */
-/* @starved: set when too many rounds did not agree, and then @r is no answer; NULL: go on for ever. */
+/* @starved: set when too many rounds did not agree, and then @r is no answer. */
 int kv__read(struct kv_client *c, const struct txn_mini *m, struct txn_part *parts, uint32_t n,
 	     uint64_t deadline_ns, bool *starved, struct txn_result *r);
 

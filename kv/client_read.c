@@ -77,7 +77,7 @@ int kv__read(struct kv_client *c, const struct txn_mini *m, struct txn_part *par
 	int err = 0;
 
 	c->stats.reads++;
-	while (!err && !agreed && !(starved && *starved)) {
+	while (!err && !agreed && !*starved) {
 		now = round_new(c, parts, deadline_ns);
 		err = kv__fan_out(c, n, read_part, now);
 		if (!err)
@@ -89,7 +89,7 @@ int kv__read(struct kv_client *c, const struct txn_mini *m, struct txn_part *par
 		last = now;
 		if (err || agreed || ++rounds < 2)
 			continue;
-		if (starved && rounds >= READ_ROUNDS_MAX) {
+		if (rounds >= READ_ROUNDS_MAX) {
 			*starved = true;
 		} else if (rounds % 2 == 0) {
 			/* Nothing agrees with what was read before a pause, while others write. */

@@ -344,6 +344,29 @@ static void a_read_that_never_agrees_becomes_a_request(void)
 	kcf_run(&k, starved_read_story);
 }
 
+/* A client that has never written has no session; its reads end all the same. */
+static void starved_stranger_story(struct kcf *f)
+{
+	uint64_t versions[2] = {0};
+	uint8_t key[64];
+
+	f->cfg.timeout_ns = 20 * NS_PER_S;
+	kcf_put(f, kcf_key(f, 1, "a", key), slice_str("v"), 7);
+	kcf_put(f, kcf_key(f, 2, "b", key), slice_str("v"), 100);
+	kcf_client(f, false);
+	kcf_forget(f);
+	f->script = someone_always_writes;
+	CHECK_OK(kcf_read(f, 1, 2, versions));
+	CHECK_TRUE(kcf_count(f, KV_READ) <= 32);
+	CHECK_U64_EQ(kcf_nth(f, KV_EXEC, kcf_count(f, KV_EXEC))->part_count, 2);
+	f->script = NULL;
+}
+
+static void so_does_one_of_a_client_without_a_session(void)
+{
+	kcf_run(&k, starved_stranger_story);
+}
+
 static void quiet_double_read_story(struct kcf *f)
 {
 	uint64_t versions[2] = {0}, last_of_first = 0;
@@ -451,6 +474,7 @@ static const struct check_test tests[] = {
 	T(a_read_logs_nothing),
 	T(reads_of_several_groups_repeat_until_they_agree),
 	T(a_read_that_never_agrees_becomes_a_request),
+	T(so_does_one_of_a_client_without_a_session),
 	T(the_second_round_starts_after_the_first),
 	T(a_read_that_could_not_wait_is_tried_again),
 	T(an_interrupt_reaches_all_parts_of_a_read),

@@ -15,6 +15,7 @@
 #define SAFETY_MIN_NS	(10 * NS_PER_S)
 #define SAFETY_MAX_NS	(60 * NS_PER_S)
 #define OWED_MAX_NS	(40 * NS_PER_S) /* until all calls have returned, a quorum being healthy */
+#define DEAD_MAX_NS	(75 * NS_PER_S) /* until locks of a dead client are free: its session must die */
 #define CONVERGE_MAX_NS (60 * NS_PER_S)
 #define INSPECT_MAX_NS	(900 * NS_PER_S) /* sessions of mounts that died end meanwhile */
 #define LOOK_NS		(100 * NS_PER_MS)
@@ -158,7 +159,7 @@ void sim_swarm_run(uint64_t seed, const struct sim_swarm_options *o, struct sim_
 	struct sim_load_config load;
 	struct sim_fs_config fs;
 	enum sim_load kind = draw_kind(seed, o);
-	uint64_t safety = o->safety_ns, judged;
+	uint64_t safety = o->safety_ns, judged, owed;
 
 	sim_world_init(seed);
 	sim_watch_init();
@@ -194,11 +195,12 @@ void sim_swarm_run(uint64_t seed, const struct sim_swarm_options *o, struct sim_
 	sim_nemesis_heal_quorum();
 	sim_load_finish();
 	sim_fs_finish();
-	if (!run_until(is_finished, OWED_MAX_NS)) {
+	owed = OWED_MAX_NS + (sim_fault_count(SIM_FAULT_CLIENT_CRASH) ? DEAD_MAX_NS : 0);
+	if (!run_until(is_finished, owed)) {
 		sim_fs_tell();
 		sim_violation("calls have not returned %llu s after a quorum was healed; oldest since "
 			      "%.3f",
-			      (unsigned long long)(OWED_MAX_NS / NS_PER_S),
+			      (unsigned long long)(owed / NS_PER_S),
 			      (double)oldest_ns() / NS_PER_S);
 	}
 	sim_nemesis_heal_all();

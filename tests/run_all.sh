@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 BUILD=${BUILD:-build}
 JOBS=${JOBS:-2}
 MAKE=${MAKE:-make}
+FUZZ_JOBS=${FUZZ_JOBS:-4} # each has its 60 seconds, of the time that others leave
 results=$BUILD/test-results.txt
 passed=0
 failed=0
@@ -15,14 +16,11 @@ not_run=()
 mkdir -p "$BUILD"
 : >"$results"
 
-# part NAME COMMAND...: a part without a result line counts for nothing if it succeeds, and for one
+# note NAME STATUS LOG: a part without a result line counts for nothing if it succeeds, and for one
 # failure if not.
-part() {
-	local name=$1 log=$BUILD/test-part.log status=0 line p=0 f=0
+note() {
+	local name=$1 status=$2 log=$3 line p=0 f=0
 
-	shift
-	echo "==== $name"
-	"$@" 2>&1 | tee "$log" || status=$?
 	line=$(grep -aE '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -1 || true)
 	if [ -n "$line" ]; then
 		p=${line%% *}
@@ -34,7 +32,48 @@ part() {
 	echo "$name: $p passed, $f failed" >>"$results"
 	passed=$((passed + p))
 	failed=$((failed + f))
+}
+
+# part NAME COMMAND...
+part() {
+	local name=$1 log=$BUILD/test-part.log status=0
+
+	shift
+	echo "==== $name"
+	"$@" 2>&1 | tee "$log" || status=$?
+	note "$name" "$status" "$log"
 	return "$status"
+}
+
+# What needs processors and little else runs beside the rest: besides NAME COMMAND... starts the next of
+# them, in order, at a low priority; beside_end waits for all and tells.
+beside=()
+beside_add() {
+	beside+=("$1")
+	printf '%q ' "${@:2}" >"$BUILD/test-beside-$1.cmd"
+}
+
+beside_start() {
+	(
+		for name in "${beside[@]}"; do
+			status=0
+			nice -n 10 bash "$BUILD/test-beside-$name.cmd" >"$BUILD/test-beside-$name.log" 2>&1 ||
+				status=$?
+			echo "$status" >"$BUILD/test-beside-$name.status"
+		done
+	) &
+	beside_pid=$!
+}
+
+beside_end() {
+	local name
+
+	wait "$beside_pid"
+	for name in "${beside[@]}"; do
+		echo "==== $name"
+		cat "$BUILD/test-beside-$name.log"
+		note "$name" "$(cat "$BUILD/test-beside-$name.status")" "$BUILD/test-beside-$name.log"
+	done
 }
 
 finish() {
@@ -58,16 +97,28 @@ make_part() {
 	"$MAKE" --no-print-directory -j"$JOBS" BUILD="$BUILD" JOBS="$JOBS" "$@"
 }
 
+# Ended early, it takes along what runs beside.
+beside_pid=
+trap '[ -z "$beside_pid" ] || kill -- -"$beside_pid" 2>/dev/null || true' INT TERM
+
 part deps ./deps.sh || { finish || exit 1; }
-part build make_part all tests helpers || { finish || exit 1; }
+part build make_part all tests helpers "$BUILD/paxfs-sim" failpoints-build || { finish || exit 1; }
 part lint make_part lint || true
+beside_add fuzz env JOBS="$FUZZ_JOBS" "$MAKE" --no-print-directory -j1 BUILD="$BUILD" JOBS="$FUZZ_JOBS" \
+	fuzz-smoke
+beside_add sim "$MAKE" --no-print-directory BUILD="$BUILD" JOBS=1 sim-test
+beside_add models "$MAKE" --no-print-directory BUILD="$BUILD" models
+beside_add mutants env PICK=2 "$MAKE" --no-print-directory BUILD="$BUILD" mutants
+set -m
+beside_start
+set +m
 part unit make_part test-unit || true
 part asan make_part asan || true
-if [ ! -x tests/system/run.sh ]; then
-	not_run+=("system: tests/system/run.sh is missing")
-elif [ "$(id -u)" -ne 0 ]; then
+part fuzz-regress make_part fuzz-regress || true
+if [ "$(id -u)" -ne 0 ]; then
 	not_run+=("system: needs root to mount; use: sudo make test")
 else
 	part system make_part test-system || true
 fi
+beside_end
 finish

@@ -17,7 +17,8 @@ $(BUILD)/paxfs-sim: $(SIM_OBJ) $(SIM_LIBS)
 	$(Q)$(CC) $(LDFLAGS) $(foreach w,$(SIM_WRAP),-Wl,--wrap=$(w)) -o $@ $(SIM_OBJ) \
 		-Wl,--start-group $(SIM_LIBS) -Wl,--end-group -lpthread $(LIBS_base) -lm
 
-.PHONY: sim sim-long
+.PHONY: sim sim-long sim-test
+SIM_MINUTES ?= 4
 SEED ?=
 SEEDS ?= 100
 HOURS ?= 1
@@ -26,3 +27,6 @@ sim: $(BUILD)/paxfs-sim ## Simulate: SEED=n replays one with a trace, SEEDS=n ru
 
 sim-long: $(BUILD)/paxfs-sim ## Simulate fresh seeds for HOURS=h
 	@$(BUILD)/paxfs-sim --quiet --jobs $(JOBS) --hours $(HOURS)
+
+sim-test: $(BUILD)/paxfs-sim ## The simulator's part of `make test`: known seeds, fixed ones, fresh ones
+	@BUILD=$(BUILD) JOBS=$(JOBS) MINUTES=$(SIM_MINUTES) tests/sim/test.sh

@@ -8,10 +8,12 @@
 #include "tests/sim/sim_fs.h"
 #include "tests/sim/sim_load.h"
 #include "tests/sim/sim_net.h"
+#include "tests/sim/sim_watch.h"
 
 #define MARGIN_PPM	40000	/* two clocks so far apart stay within the lease's margin of a tenth */
 #define BEYOND_PPM	300000
 #define CALM_NS		(3 * NS_PER_S) /* without faults around the start of a damaged node */
+#define TOLD_NS	    (2 * NS_PER_S) /* until a node was told what it had acknowledged */
 #define PATCH_UP_NS	(8 * NS_PER_S) /* others have been up for so long before one is damaged */
 
 enum act {
@@ -415,6 +417,19 @@ static void (*const acts[ACT_COUNT])(void) = {
 	[ACT_ROT] = act_rot,
 };
 
+/* The others have been there to see what it acknowledged, and have told it so. */
+static void check_memories(void)
+{
+	for (uint32_t i = 1; i <= node_count(); i++) {
+		const struct sim_node *n = &sim_cluster.nodes[i];
+
+		if (n->damaged && sim_watch_forgot(i) && sim_node_well(n) &&
+		    sim_now() - n->up_since_ns >= TOLD_NS && others_well(n, TOLD_NS) &&
+		    sim_now() >= nem.calm_until_ns)
+			sim_violation("node %u has forgotten what it acknowledged, and takes part", i);
+	}
+}
+
 static void next(void *ctx)
 {
 	unsigned a = (unsigned)sim_below(ACT_COUNT);
@@ -422,6 +437,7 @@ static void next(void *ctx)
 	(void)ctx;
 	if (!nem.on)
 		return;
+	check_memories();
 	if (nem.enabled[a] && sim_now() >= nem.calm_until_ns)
 		acts[a]();
 	sim_at(sim_now() + sim_below(2 * nem.gap_ns), next, NULL);

@@ -2,7 +2,8 @@
  *  - consensus/invariants.c after each step of a core, txn/tsm_audit.c after each entry;
  *  - agreement: all replicas of a group are given the same entry for a slot;
  *  - all replicas come to the same state: the engine's batch of a slot is the same bytes everywhere;
- *  - at most one replica of a group holds a valid lease at any moment.
+ *  - at most one replica of a group holds a valid lease at any moment;
+ *  - no node whose disk was left alone starts with less than it had acknowledged or promised.
  */
 #include "tests/sim/sim_watch.h"
 
@@ -34,12 +35,15 @@ struct mark { /* what is known of a slot */
 struct group {
 	struct mark *marks; /* by slot */
 	uint64_t cap;
+	uint64_t acked[SIM_NODES_MAX + 1]; /* by node: slots that it said were on its disk, */
+	paxos_ballot promised[SIM_NODES_MAX + 1];
 };
 
 struct sim_watch_stats sim_watch_stats;
 static struct core cores[CORES_MAX];
 static unsigned core_count;
 static struct group groups[GROUPS_MAX];
+static bool forgot[SIM_NODES_MAX + 1];
 
 static struct mark *mark_of(uint32_t group, uint64_t slot)
 {
@@ -78,14 +82,55 @@ void __wrap_paxos_free(struct paxos *p);
 int __real_paxos_step(struct paxos *p, const struct paxos_event *ev, struct paxos_update *up);
 int __wrap_paxos_step(struct paxos *p, const struct paxos_event *ev, struct paxos_update *up);
 
+bool sim_watch_forgot(uint32_t node)
+{
+	return forgot[node];
+}
+
+static void check_memory(const struct paxos *p)
+{
+	const struct group *g = &groups[p->cfg.group];
+	uint64_t last = p->window.last > p->applied ? p->window.last : p->applied;
+
+	if (last >= g->acked[p->cfg.self] && p->promised >= g->promised[p->cfg.self])
+		return;
+	if (!sim_cluster.nodes[p->cfg.self].damaged)
+		sim_violation("group %u of node %u has forgotten: slot %llu of %llu, promise %llx of %llx",
+			      p->cfg.group, p->cfg.self, (unsigned long long)last,
+			      (unsigned long long)g->acked[p->cfg.self],
+			      (unsigned long long)p->promised,
+			      (unsigned long long)g->promised[p->cfg.self]);
+	forgot[p->cfg.self] = true;
+}
+
+/* What a replica answers is what it must never forget. */
+static void note_answers(const struct paxos *p, const struct paxos_update *up)
+{
+	struct group *g = &groups[p->cfg.group];
+
+	for (size_t i = 0; i < up->message_count; i++) {
+		const struct paxos_message *m = &up->messages[i];
+
+		if (m->type == PAXOS_ACCEPTED && m->last > g->acked[p->cfg.self])
+			g->acked[p->cfg.self] = m->last;
+		if ((m->type == PAXOS_ACCEPTED || m->type == PAXOS_PROMISE) &&
+		    m->ballot > g->promised[p->cfg.self])
+			g->promised[p->cfg.self] = m->ballot;
+	}
+}
+
 int __wrap_paxos_start(struct paxos *p, uint64_t applied, bool fresh, uint64_t now_ns)
 {
+	int err = __real_paxos_start(p, applied, fresh, now_ns);
+
 	for (unsigned i = core_count; i > 0; i--)
 		if (cores[i - 1].proc->dead)
 			forget(i - 1);
 	CHECK(core_count < CORES_MAX);
 	cores[core_count++] = (struct core){.p = p, .proc = sim_self()};
-	return __real_paxos_start(p, applied, fresh, now_ns);
+	if (!err)
+		check_memory(p);
+	return err;
 }
 
 void __wrap_paxos_free(struct paxos *p)
@@ -150,6 +195,7 @@ int __wrap_paxos_step(struct paxos *p, const struct paxos_event *ev, struct paxo
 		c->audit = (struct paxos_audit){0};
 	c->audited = true;
 	paxos_audit(p, &c->audit);
+	note_answers(p, up);
 	for (size_t i = 0; i < up->committed_count; i++)
 		check_committed(p, up->committed[i]);
 	if (up->role_changed || up->committed_count) {

@@ -3,9 +3,14 @@
 #ifndef PAXFS_TESTS_SIM_SIM_WATCH_H
 #define PAXFS_TESTS_SIM_SIM_WATCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 void sim_watch_init(void);
+
+/* Did the node start with less in its log than it had acknowledged or promised before? Then it must not take
+ * part. */
+bool sim_watch_forgot(uint32_t node);
 
 struct sim_watch_stats {
 	uint64_t steps, entries, batches, elections, snapshots, commands;

@@ -99,21 +99,35 @@ static bool is_its_turn(struct wal *w, const struct wal_segment *s)
 	return yes;
 }
 
+static void created(struct wal *w, bool creates, bool ok)
+{
+	if (!creates)
+		return;
+	wal__lock(w);
+	w->create_failed = !ok;
+	w->create_failed_ns = wal__now_ns();
+	wal__unlock(w);
+}
+
 /* A file that cannot be created is an operating error: the log has room no more. A header that
  * cannot be written is a failed write, and fatal like any. */
 static void prepare_or_fail(struct wal *w, struct wal_segment *s)
 {
+	bool creates = s->file == NULL;
 	struct msg m = {{0}};
 	int err = ERR_NOSPACE;
 
 	if (is_its_turn(w, s))
 		err = wal__prepare(w, s, &m);
-	if (err == 0)
+	if (err == 0) {
+		created(w, creates, true);
 		return;
+	}
 	if (s->file != NULL)
 		logger_die("%s", m.text);
 	if (m.text[0] != '\0')
 		log_error("%s", m.text);
+	created(w, creates, false);
 	wal__lock(w);
 	s->failed = true;
 	wal__unlock(w);

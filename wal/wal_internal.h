@@ -122,6 +122,8 @@ struct wal {
 	uint32_t cut;	      /* after recovery: the active segment's records end here; else 0 */
 	struct wal_fill fill, flight; /* flight's contents are the writer's, its units constant */
 	bool open;		      /* the last unit of `fill` takes records */
+	bool create_failed; /* the last attempt to make a file; when: */
+	uint64_t create_failed_ns;
 	bool submitted, writing;
 	bool writer_waits;
 	bool stop, stop_helper;

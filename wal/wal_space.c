@@ -8,6 +8,7 @@
 #include "wal/wal_internal.h"
 
 #define FREE_BYTES_AGE_NS 100000000u /* the device is asked for its free space this often */
+#define TRY_AGAIN_NS	  1000000000u /* after a segment could not be made */
 /* The log does not grow into the last segments' worth of the device's space. What draws on the
  * reserve may, and still the log has room again once it is truncated: below the low mark only does
  * nobody write data here any more, for the sake of everything else on the device. */
@@ -163,6 +164,11 @@ static bool may_prepare(const struct wal *w)
 	return w->active == NULL || w->active->durable == w->active->generation;
 }
 
+static bool may_try_again(const struct wal *w)
+{
+	return w->inline_io || wal__now_ns() - w->create_failed_ns >= TRY_AGAIN_NS;
+}
+
 void wal__space_tend(struct wal *w)
 {
 	wal__lock(w);
@@ -171,7 +177,7 @@ void wal__space_tend(struct wal *w)
 		w->spare = wal__space_pick(w, false);
 		if (w->spare != NULL)
 			wal__job_add(w, w->spare);
-	} else if (w->spare != NULL && w->spare->failed && may_prepare(w) &&
+	} else if (w->spare != NULL && w->spare->failed && may_prepare(w) && may_try_again(w) &&
 		   device_free(w) > (uint64_t)(1 + FREE_SEGMENTS_LEFT) * w->segment_size) {
 		w->spare->failed = false;
 		wal__job_add(w, w->spare);
@@ -196,18 +202,37 @@ static uint64_t present_room(struct wal *w, uint64_t enough)
 	return room;
 }
 
+/* The next segment could not be made, whatever the device says of its room: it may be a quota, or the
+ * room was taken a moment ago. Under lock. */
+static bool is_blocked(const struct wal *w)
+{
+	return w->spare != NULL && (w->spare->failed || (w->spare->file == NULL && w->create_failed));
+}
+
+/* Who is refused writes nothing that would make the log try. */
+static void look_again(struct wal *w)
+{
+	wal__space_tend(w);
+	if (!w->threads)
+		wal__jobs_run(w);
+}
+
 bool wal_has_room(struct wal *w, uint64_t bytes)
 {
 	uint64_t want = bytes + w->segment_size; /* the reserve */
 	uint64_t room;
+	bool blocked;
 
 	if (device_free(w) < (uint64_t)FREE_SEGMENTS_LOW * w->segment_size)
 		return false;
 	wal__lock(w);
-	room = growth(w) * (wal__limit(w) - WAL_DATA_START);
+	blocked = is_blocked(w);
+	room = blocked ? 0 : growth(w) * (wal__limit(w) - WAL_DATA_START);
 	if (room < want)
 		room += present_room(w, want - room);
 	wal__unlock(w);
+	if (blocked)
+		look_again(w);
 	return want <= room;
 }
 
@@ -218,13 +243,19 @@ bool wal_can_take(struct wal *w, uint64_t bytes)
 	uint64_t want = bytes + w->segment_size / TAKE_MARGIN;
 	uint64_t left = (uint64_t)FREE_SEGMENTS_LEFT * w->segment_size;
 	uint64_t room;
+	bool blocked;
 
-	if (device_free(w) >= left + 2 * want)
-		return true;
 	wal__lock(w);
+	blocked = is_blocked(w);
+	if (!blocked && device_free(w) >= left + 2 * want) {
+		wal__unlock(w);
+		return true;
+	}
 	room = present_room(w, want);
 	if (w->spare != NULL && !w->spare->failed && w->spare->file == NULL)
 		room -= wal__limit(w) - WAL_DATA_START;
 	wal__unlock(w);
+	if (blocked)
+		look_again(w);
 	return want <= room;
 }

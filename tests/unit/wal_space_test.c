@@ -269,6 +269,29 @@ static void space_that_is_gone_may_come_back(void)
 	check_restart();
 }
 
+/* A quota, or somebody who took all the space at once: the device says that there is room. */
+static void a_segment_that_cannot_be_made_is_heeded(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 30; i++)
+		entry(0, 1000);
+	wal_fault_no_create(fault, true);
+	while (wal_can_take(f.wal, 1000) && ++n < 500)
+		entry(0, 1000);
+	CHECK_TRUE(n < 500);
+	CHECK_FALSE(wal_has_room(f.wal, 1000));
+	for (unsigned i = 0; i < 5; i++)
+		entry(1, 1000); /* what is not asked for */
+	wal_fault_no_create(fault, false);
+	(void)wal_has_room(f.wal, 1000); /* looks again, though nothing is written */
+	CHECK_TRUE(wal_can_take(f.wal, 1000));
+	CHECK_TRUE(wal_has_room(f.wal, 1000));
+	for (unsigned i = 0; i < 200; i++)
+		entry(0, 1000);
+	check_restart();
+}
+
 /* On a full disk the log turns in the segments it has. */
 static void a_full_disk_does_not_stop_a_log_that_is_truncated(void)
 {
@@ -362,6 +385,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, the_size_limit_refuses_before_the_reserve),
 	CHECK_TEST_WITH(setup, teardown, a_full_device_refuses_before_a_write_fails),
 	CHECK_TEST_WITH(setup, teardown, space_that_is_gone_may_come_back),
+	CHECK_TEST_WITH(setup, teardown, a_segment_that_cannot_be_made_is_heeded),
 	CHECK_TEST_WITH(setup, teardown, a_full_disk_does_not_stop_a_log_that_is_truncated),
 	CHECK_TEST_WITH(setup, teardown, a_spare_that_failed_is_not_insisted_on),
 	CHECK_TEST_WITH(setup, teardown, files_are_created_in_order),

@@ -3,8 +3,8 @@
  * true at one moment all the same.
  *
  * One writer makes and deletes a record in group 0 and says so, in the same transaction, in group 1. For
- * a reader the record is there exactly if group 1 says so. Or it is always there, its number changes back
- * and forth, and a condition looks at that: it returns no version either.
+ * a reader the record is there exactly if group 1 says so. Or it is always there, its number changes
+ * back and forth, and a condition looks at that: it returns no version either.
  */
 #include <stdio.h>
 

@@ -130,6 +130,7 @@ void sim_unpark(struct sim_thread *t, uint64_t at_ns); /* it runs at @at_ns or e
 	X(CLEAN_STOP, "nodes stopped cleanly")                                                      \
 	X(POWER_CUT, "power cuts of all nodes")                                                     \
 	X(PAUSE, "processes paused")                                                                \
+	X(EVICTION, "clients' sessions closed by others")                                           \
 	X(CLIENT_CRASH, "clients killed")                                                           \
 	X(CLOCK_DRIFT, "clock rates changed")                                                       \
 	X(CLOCK_JUMP, "clock jumps")                                                                \

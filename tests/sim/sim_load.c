@@ -11,6 +11,7 @@
 #include "net/loop.h"
 #include "tests/check/judge.h"
 #include "tests/sim/sim_cluster.h"
+#include "tests/sim/sim_evict.h"
 
 #define CLIENTS_MAX    8u
 #define FIBERS_MAX     8u
@@ -33,12 +34,14 @@ struct client {
 	struct fiber *waiter;
 	bool replacing;
 	bool lost; /* its session was closed */
+	uint64_t evicted_ns; /* when that was done, in every group; 0: it was not */
 	uint64_t call_since[FIBERS_MAX]; /* 0: none is under way */
 };
 
 struct worker { /* a fiber of a client */
 	struct client *c;
 	uint32_t index, id; /* id: unique in the history */
+	uint64_t began_ns;  /* its present call */
 };
 
 struct history sim_history;
@@ -100,7 +103,7 @@ static size_t begin(struct worker *w, const struct history_op *op)
 	struct history_op o = *op;
 
 	o.client = w->id;
-	w->c->call_since[w->index] = sim_now();
+	w->c->call_since[w->index] = w->began_ns = sim_now();
 	sim_load_stats.calls++;
 	sim_note("call %zu: kind %d key %llu", sim_history.count, (int)o.kind,
 		 (unsigned long long)o.key);
@@ -114,6 +117,8 @@ static void end(struct worker *w, size_t id, int err, bool wrote, const struct h
 
 	sim_note("call %zu: %s", id, err_text(err));
 	w->c->lost |= err == ERR_SESSION;
+	if (wrote && o == HISTORY_OK && w->c->evicted_ns && w->began_ns > w->c->evicted_ns)
+		sim_violation("client %u has written though its session was closed", w->c->number);
 	w->c->call_since[w->index] = 0;
 	sim_load_stats.ok += o == HISTORY_OK;
 	sim_load_stats.failed += o == HISTORY_FAILED;
@@ -661,6 +666,8 @@ static void client_start(void *ctx)
 	char name[24];
 
 	c->replacing = c->lost = false;
+	c->evicted_ns = 0;
+	c->kv = NULL;
 	memset(c->call_since, 0, sizeof(c->call_since));
 	c->env = (struct sim_client_env){.fn = client_fn, .arg = c};
 	snprintf(name, sizeof(name), "client %u", c->number);
@@ -703,6 +710,29 @@ void sim_load_kill_one(void)
 	replace(c);
 }
 
+static struct client *evictee;
+static bool evicting;
+
+/* In every group; unless it has another session by now. */
+static void evicted(uint64_t session, bool closed)
+{
+	evicting = false;
+	if (closed && evictee->proc && evictee->kv && kv_client_id(evictee->kv) == session)
+		evictee->evicted_ns = sim_now();
+}
+
+void sim_load_evict_one(void)
+{
+	struct client *c = some_client();
+
+	if (!c || !c->kv || !c->fibers_left || kv_client_id(c->kv) == 0 || evicting || c->evicted_ns)
+		return;
+	evicting = true;
+	evictee = c;
+	sim_trace("the session of client %u is closed", c->number);
+	sim_evict(kv_client_id(c->kv), evicted);
+}
+
 void sim_load_pause_one(uint64_t ns)
 {
 	struct client *c = some_client();
@@ -720,6 +750,8 @@ void sim_load_finish(void)
 
 bool sim_load_finished(void)
 {
+	if (evicting)
+		return false;
 	for (uint32_t i = 0; i < cfg.clients; i++)
 		if (clients[i].proc || clients[i].replacing)
 			return false;

@@ -24,6 +24,7 @@ extern struct history sim_history;
 void sim_load_start(const struct sim_load_config *cfg); /* once the cluster is ready */
 void sim_load_kill_one(void); /* a client process; another one takes its place later */
 void sim_load_pause_one(uint64_t ns);
+void sim_load_evict_one(void); /* another one closes its session: from then on it must not write */
 /* No more calls but the last ones: all keys are read. */
 void sim_load_finish(void);
 bool sim_load_finished(void); /* every client process that lives has ended */

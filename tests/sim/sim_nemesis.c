@@ -32,6 +32,7 @@ enum act {
 	ACT_CLIENT_KILL,
 	ACT_CLIENT_PAUSE,
 	ACT_CLIENT_CUT,
+	ACT_EVICT,
 	ACT_DISK_FULL,
 	ACT_ROT,
 	ACT_COUNT
@@ -389,6 +390,13 @@ static void act_client_kill(void)
 	sim_fs_kill_one();
 }
 
+/* Seldom: each costs a client its session. */
+static void act_evict(void)
+{
+	if (sim_chance(200000))
+		sim_load_evict_one();
+}
+
 static void act_client_pause(void)
 {
 	sim_load_pause_one(some_time());
@@ -413,6 +421,7 @@ static void (*const acts[ACT_COUNT])(void) = {
 	[ACT_CLIENT_KILL] = act_client_kill,
 	[ACT_CLIENT_PAUSE] = act_client_pause,
 	[ACT_CLIENT_CUT] = act_client_cut,
+	[ACT_EVICT] = act_evict,
 	[ACT_DISK_FULL] = act_disk_full,
 	[ACT_ROT] = act_rot,
 };

@@ -1,6 +1,7 @@
 /* paxfs-sim: runs seeds of the simulator, each in a process of its own. */
 #include <errno.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,14 @@ struct totals {
 	uint64_t hash;
 };
 
+static volatile sig_atomic_t told_to_stop; /* what is under way ends; the sum is printed */
+
+static void on_signal(int signum)
+{
+	(void)signum;
+	told_to_stop = 1;
+}
+
 static double now_s(void)
 {
 	struct timespec t;
@@ -67,6 +76,7 @@ static void usage(FILE *f)
 	      "      --seconds N    of simulated time before healing (default: drawn)\n"
 	      "      --limit S      seconds of real time after which a seed counts as hung (300)\n"
 	      "  -q, --quiet        prints failures and the sum only\n"
+	      "SIGINT: ends after the seeds under way, and prints the sum.\n"
 	      "Exit: 0 all passed, 1 some failed, 2 usage.\n",
 	      f);
 }
@@ -195,6 +205,8 @@ static void run_child(const struct options *o, uint64_t seed, int fd)
 {
 	struct sim_result r;
 
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_DFL);
 	alarm(o->limit_s);
 	sim_swarm_run(seed, &o->swarm, &r);
 	if (write(fd, &r, sizeof(r)) != (ssize_t)sizeof(r))
@@ -316,7 +328,7 @@ static void run_twice(const struct options *o, struct totals *t, uint64_t seed)
 
 static bool goes_on(const struct options *o, const struct totals *t, uint64_t i, double begin)
 {
-	if (o->first_only && t->failed)
+	if (told_to_stop || (o->first_only && t->failed))
 		return false;
 	return o->hours > 0 ? now_s() - begin < o->hours * 3600 : i < o->count;
 }
@@ -383,6 +395,8 @@ int main(int argc, char **argv)
 		printf("fresh seeds from %llu on\n", (unsigned long long)o.first);
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
 	run_all(&o, &t, begin);
 	print_totals(&t, now_s() - begin);
 	return t.failed ? 1 : 0;

@@ -35,11 +35,13 @@ copy_tree() {
 	build >"$work/base.log" 2>&1 || fail "the copy does not build: $(tail -1 "$work/base.log")"
 }
 
-# The bug's name is the patch's, its description the patch's first line.
+# The bug's name is the patch's, its description the patch's first line; the second may be "options: " and
+# what the simulator is to be told, for bugs that only a directed attack finds soon.
 run_one() {
-	local name=$1 patch=$root/tests/mutants/$1.patch text start took seed what
+	local name=$1 patch=$root/tests/mutants/$1.patch text start took seed what options
 
 	text=$(head -1 "$patch")
+	read -ra options < <(sed -n '2s/^options: //p' "$patch")
 	if ! patch -d "$work/tree" -p1 -s -F 3 --dry-run <"$patch" >"$work/$name.log" 2>&1; then
 		failed=$((failed + 1))
 		echo "| $name | $text | **does not apply any more**: $(tail -1 "$work/$name.log") | |"
@@ -54,7 +56,7 @@ run_one() {
 		return
 	fi
 	timeout --signal=KILL "$LIMIT" "$work/tree/build/paxfs-sim" --quiet --first --jobs "$SIM_JOBS" \
-		--limit 60 --seeds 1000000 >"$work/$name.out" 2>"$work/$name.err" || true
+		--limit 60 --seeds 1000000 "${options[@]}" >"$work/$name.out" 2>"$work/$name.err" || true
 	took=$(($(date +%s) - start))
 	patch -d "$work/tree" -p1 -s -R -F 3 <"$patch" >/dev/null
 	seed=$(grep -am1 -oE '^seed [0-9]+: (FAILED|HANGS|DIED)' "$work/$name.out" || true)

@@ -341,6 +341,15 @@ static bool damage(struct sim_node *n)
 	}
 }
 
+/* They were there when it last acknowledged anything, and have been since. (What they remember is in their
+ * memory until their engines are flushed.) */
+static bool others_remember(const struct sim_node *n)
+{
+	uint64_t since = sim_now() - sim_watch_answered_ns(n->id) + TOLD_NS;
+
+	return others_well(n, since > PATCH_UP_NS ? since : PATCH_UP_NS);
+}
+
 static void act_rot(void)
 {
 	struct sim_node *n = some_node();
@@ -351,7 +360,7 @@ static void act_rot(void)
 	}
 	if (nem.copied && sim_chance(500000))
 		n = nem.copied;
-	if (!n->damaged && (nem.damaged >= damage_max() || !others_well(n, PATCH_UP_NS)))
+	if (!n->damaged && (nem.damaged >= damage_max() || !others_remember(n)))
 		return;
 	crash(n);
 	if (damage(n)) {

@@ -19,6 +19,7 @@
 
 #define GIVE_UP_NS	(5 * NS_PER_S)	 /* bytes not acknowledged for so long: it breaks */
 #define RESEND_NS	(200 * NS_PER_MS) /* after a cut is healed, TCP tries again */
+#define RESET_MAX_NS	(100 * NS_PER_MS) /* until somebody sends to a machine that was away */
 #define FRAME_TYPE_AT	9u
 #define STRAGGLER_NS	(20 * NS_PER_MS) /* what is doubled or overtaken comes so much later */
 
@@ -277,6 +278,20 @@ static void send_end(struct pipe *p, unsigned to, int err, uint64_t after_ns)
 	c->end = true;
 	c->err = err;
 	chunk_send(c, sim_now() + after_ns + travel_ns(p->machine[1 - to], p->machine[to]), true);
+}
+
+/* Though the end of the stream may be on its way already, and late. */
+static void send_reset(struct pipe *p, unsigned to)
+{
+	struct chunk *c;
+
+	if (!p->end[to])
+		return;
+	p->over[to] = true;
+	c = chunk_new(p, to);
+	c->end = true;
+	c->err = ERR_CLOSED;
+	chunk_send(c, sim_now() + sim_below(RESET_MAX_NS), false);
 }
 
 /* Both ends hear of it, each in its own time, cut or not. */
@@ -658,6 +673,17 @@ static void listener_broken(struct conn_owner *o, struct net_conn *c)
 	(void)c;
 }
 
+/* The machine is back: its kernel knows nothing of connections of before, and says so to whoever sends. */
+static void reset_old(uint32_t machine)
+{
+	struct pipe *p;
+
+	TAILQ_FOREACH(p, &pipes, link)
+		for (unsigned i = 0; i < 2; i++)
+			if (p->machine[i] == machine && !p->loop[i] && p->arrival[1 - i] > 0)
+				send_reset(p, 1 - i);
+}
+
 int net_listen(struct loop *l, const char *address, const struct net_handler *h,
 	       struct net_listener **out, struct msg *m)
 {
@@ -673,6 +699,7 @@ int net_listen(struct loop *l, const char *address, const struct net_handler *h,
 	s->loop = l;
 	s->proc = sim__loop_proc(l);
 	snprintf(s->address, sizeof(s->address), "%s", address);
+	reset_old(s->proc->machine->id);
 	CHECK(machine_of(&a) == s->proc->machine->id && !listeners[s->proc->machine->id]);
 	listeners[s->proc->machine->id] = s;
 	TAILQ_INSERT_TAIL(&s->proc->listeners, s, link);

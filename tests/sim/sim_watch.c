@@ -44,6 +44,7 @@ static struct core cores[CORES_MAX];
 static unsigned core_count;
 static struct group groups[GROUPS_MAX];
 static bool forgot[SIM_NODES_MAX + 1];
+static uint64_t answered_ns[SIM_NODES_MAX + 1];
 
 static struct mark *mark_of(uint32_t group, uint64_t slot)
 {
@@ -87,6 +88,19 @@ bool sim_watch_forgot(uint32_t node)
 	return forgot[node];
 }
 
+uint64_t sim_watch_answered_ns(uint32_t node)
+{
+	return answered_ns[node];
+}
+
+static void raise(uint64_t *to, uint64_t v, uint32_t node)
+{
+	if (v <= *to)
+		return;
+	*to = v;
+	answered_ns[node] = sim_now();
+}
+
 static void check_memory(const struct paxos *p)
 {
 	const struct group *g = &groups[p->cfg.group];
@@ -111,11 +125,10 @@ static void note_answers(const struct paxos *p, const struct paxos_update *up)
 	for (size_t i = 0; i < up->message_count; i++) {
 		const struct paxos_message *m = &up->messages[i];
 
-		if (m->type == PAXOS_ACCEPTED && m->last > g->acked[p->cfg.self])
-			g->acked[p->cfg.self] = m->last;
-		if ((m->type == PAXOS_ACCEPTED || m->type == PAXOS_PROMISE) &&
-		    m->ballot > g->promised[p->cfg.self])
-			g->promised[p->cfg.self] = m->ballot;
+		if (m->type == PAXOS_ACCEPTED)
+			raise(&g->acked[p->cfg.self], m->last, p->cfg.self);
+		if (m->type == PAXOS_ACCEPTED || m->type == PAXOS_PROMISE)
+			raise(&g->promised[p->cfg.self], m->ballot, p->cfg.self);
 	}
 }
 

@@ -153,7 +153,8 @@ int kv__session_end(struct kv_client *c, uint64_t id, const uint32_t *groups, ui
 	int err;
 
 	tsm_command_close(&command, id);
-	err = buf_ok(&command) ? kv__tell_all(c, buf_slice(&command), groups, n, deadline_ns) : ERR_NOMEM;
+	err = buf_ok(&command) ? kv__tell_all(c, buf_slice(&command), groups, n, deadline_ns)
+			       : ERR_NOMEM;
 	buf_release(&command);
 	return err;
 }

@@ -35,8 +35,8 @@ struct kv_txn_frame {
 void kv_txn_frame_head(struct buf *out, const struct kv_txn_frame *f); /* all but the bytes */
 int kv_txn_frame_decode(struct slice in, struct kv_txn_frame *out);    /* ERR_PROTO */
 
-/* Names one run of a process: number of the start of its log, which makes boots comparable, and a few random
- * bits, which tell those apart that count from the same old copy. Never 0. */
+/* Names one run of a process: number of the start of its log, which makes boots comparable, and a few
+ * random bits, which tell those apart that count from the same old copy. Never 0. */
 uint64_t kv__boot_make(uint64_t log_run, uint64_t random);
 bool kv__boot_later(uint64_t a, uint64_t b); /* is @a a later one than @b? Of none and unordered: yes */
 

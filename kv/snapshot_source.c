@@ -147,8 +147,8 @@ static void drop_earlier(struct kv_node *n, struct node_group *g, uint32_t peer)
 			source_end(s);
 }
 
-/* Room for another transfer: one that is all sent goes (its receiver starts over if it missed the end), else
- * one that was left alone for a while; of those the one used longest ago. */
+/* Room for another transfer: one that is all sent goes (its receiver starts over if it missed the end),
+ * else one that was left alone for a while; of those the one used longest ago. */
 static void make_room(struct kv_node *n)
 {
 	uint64_t now = env_mono_ns(n->env);

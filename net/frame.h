@@ -10,8 +10,8 @@
 #define FRAME_HEADER_SIZE (FRAME_PREFIX_SIZE + FRAME_FIXED_SIZE)
 #define FRAME_BODY_MAX	  (FRAME_SIZE_MAX - FRAME_FIXED_SIZE)
 
-/* The first four bytes: CRC-8 of the length, length(3). Without a check of its own a damaged length would
- * not be noticed before so many bytes have come: on a quiet connection, never. False: damaged. */
+/* The first four bytes: CRC-8 of the length, length(3). Without a check of its own a damaged length
+ * would not be noticed before so many bytes have come: on a quiet connection, never. False: damaged. */
 void frame_length_put(uint8_t at[4], uint32_t length);
 bool frame_length_get(const uint8_t at[4], uint32_t *length);
 

@@ -1,6 +1,7 @@
 /* Framed, checksummed messages over TCP, and calls on top of them.
  *
- * Frame, big-endian:  crc8 u8 | length u24 | crc32c u32 | version u8 | type u8 | flags u16 | id u64 | body
+ * Frame, big-endian:
+ *   crc8 u8 | length u24 | crc32c u32 | version u8 | type u8 | flags u16 | id u64 | body
  *   crc8    of the length, which is relied upon before the rest is there
  *   length  bytes after the crc32c field (12 + body); at most FRAME_SIZE_MAX, checked before any
  *           allocation

@@ -70,8 +70,8 @@ uint64_t wal_append(struct wal *w, const struct wal_record *r);
  * several batches wait, the writer joins them into one write and one sync. */
 void wal_submit(struct wal *w);
 
-/* Number of this start of the log: higher than those of all starts before, of which one has it on disk. (A
- * log that was put back to an old copy counts from there.) */
+/* Number of this start of the log: higher than those of all starts before, and on disk. (A log that was
+ * put back to an old copy counts from there.) */
 uint64_t wal_run(const struct wal *w);
 
 uint64_t wal_synced(const struct wal *w); /* the highest batch on disk */

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* One at a time. @done hears whether it is closed in every group: it may not be, when the run ends before. */
+/* One at a time. @done hears whether it is closed in every group: not if that took too long. */
 void sim_evict(uint64_t session, void (*done)(uint64_t session, bool closed));
 
 #endif

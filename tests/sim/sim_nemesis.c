@@ -341,8 +341,8 @@ static bool damage(struct sim_node *n)
 	}
 }
 
-/* They were there when it last acknowledged anything, and have been since. (What they remember is in their
- * memory until their engines are flushed.) */
+/* They were there when it last acknowledged anything, and have been since. (What they remember is in
+ * their memory until their engines are flushed.) */
 static bool others_remember(const struct sim_node *n)
 {
 	uint64_t since = sim_now() - sim_watch_answered_ns(n->id) + TOLD_NS;

@@ -673,7 +673,7 @@ static void listener_broken(struct conn_owner *o, struct net_conn *c)
 	(void)c;
 }
 
-/* The machine is back: its kernel knows nothing of connections of before, and says so to whoever sends. */
+/* The machine is back: its kernel knows nothing of connections of before, and says so to who sends. */
 static void reset_old(uint32_t machine)
 {
 	struct pipe *p;

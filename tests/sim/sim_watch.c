@@ -109,7 +109,8 @@ static void check_memory(const struct paxos *p)
 	if (last >= g->acked[p->cfg.self] && p->promised >= g->promised[p->cfg.self])
 		return;
 	if (!sim_cluster.nodes[p->cfg.self].damaged)
-		sim_violation("group %u of node %u has forgotten: slot %llu of %llu, promise %llx of %llx",
+		sim_violation("group %u of node %u has forgotten: slot %llu of %llu, "
+			      "promise %llx of %llx",
 			      p->cfg.group, p->cfg.self, (unsigned long long)last,
 			      (unsigned long long)g->acked[p->cfg.self],
 			      (unsigned long long)p->promised,

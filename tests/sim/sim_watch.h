@@ -8,8 +8,8 @@
 
 void sim_watch_init(void);
 
-/* Did the node start with less in its log than it had acknowledged or promised before? Then it must not take
- * part. */
+/* Did the node start with less in its log than it had acknowledged or promised before? Then it must not
+ * take part. */
 bool sim_watch_forgot(uint32_t node);
 uint64_t sim_watch_answered_ns(uint32_t node); /* when it last acknowledged or promised anything new */
 

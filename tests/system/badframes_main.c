@@ -41,8 +41,8 @@ static int dial(const char *host, int port)
 	return fd;
 }
 
-/* length with its check | crc | version | type | flags | id | body, see net/net.h; the CRC is wrong unless luck
- * has it. */
+/* length with its check | crc | version | type | flags | id | body, see net/net.h; the CRC is wrong
+ * unless luck has it. */
 static size_t make_frame(uint8_t *out, size_t max, int kind)
 {
 	size_t body = rnd() % 200, len = 12 + body;

@@ -120,7 +120,7 @@ cleanup() {
 run_tests() {
 	local name log rc
 	exec 3>&1
-	trap "${CLEANUP:-cleanup}" EXIT
+	trap '"${CLEANUP:-cleanup}"' EXIT
 	trap 'exit 1' INT TERM
 	for name in $(declare -F | awk '{print $3}' | grep '^test_' |
 		while read -r f; do

@@ -46,7 +46,7 @@ part() {
 }
 
 # What needs processors and little else runs beside the rest: besides NAME COMMAND... starts the next of
-# them, in order, at a low priority; beside_end waits for all and tells.
+# them, in order, in the time that others leave; beside_end waits for all and tells.
 beside=()
 beside_add() {
 	beside+=("$1")
@@ -57,7 +57,7 @@ beside_start() {
 	(
 		for name in "${beside[@]}"; do
 			status=0
-			nice -n 10 bash "$BUILD/test-beside-$name.cmd" >"$BUILD/test-beside-$name.log" 2>&1 ||
+			chrt --idle 0 bash "$BUILD/test-beside-$name.cmd" >"$BUILD/test-beside-$name.log" 2>&1 ||
 				status=$?
 			echo "$status" >"$BUILD/test-beside-$name.status"
 		done

@@ -307,9 +307,9 @@ inline coordinator_fails() {	/* tsm_coordinator.c: txn__coord_lead, take_over */
 }
 
 #ifdef LIVE
-#define QUIET (!prepare && !voteno && !commitmsg && !abortmsg && !ackmsg && !endmsg && !askmsg && \
-	!voteyes[0] && !voteyes[1] && !cancelfor && !decide && !decideno && !endcmd && !request && \
-	!cancel && own != WAITING && pst[0] != WAITING && pst[1] != WAITING && \
+#define UNDER_WAY (prepare || voteno || commitmsg || abortmsg || ackmsg || endmsg || askmsg || \
+	voteyes[0] || voteyes[1] || cancelfor || decide || decideno || endcmd || request)
+#define QUIET (!UNDER_WAY && !cancel && own != WAITING && pst[0] != WAITING && pst[1] != WAITING && \
 	!(cst == COMMITTED && acks_in) && !(cst == PREPARING && (no[0] || no[1] || \
 	(own == PREPARED && yes[0] && yes[1]))))
 /* Something is owed: only then the timers do anything. */
@@ -346,7 +346,10 @@ inline lose(set, which) {
 proctype participant(byte p) {
 	byte s;
 
-end:	do
+#ifndef LIVE
+end:
+#endif
+	do
 	:: atomic { prepare & P_(p) -> prepare_executes(p) }
 	:: atomic { voteyes[p] ->
 		if
@@ -387,7 +390,10 @@ end:	do
 }
 
 proctype cluster() {
-end:	do
+#ifndef LIVE
+end:
+#endif
+	do
 	/* ---- client ---- */
 	:: atomic { !toldyes && !toldno && !proposed && cst == NONE && kept == NOREPLY && !marked &&
 		!closed && request -> request_arrives() }
@@ -434,7 +440,7 @@ end:	do
 		acked[0] || acked[1]) -> coordinator_fails() }
 
 #ifdef LIVE
-	:: atomic { losses < LOSSES ->
+	:: atomic { losses < LOSSES && UNDER_WAY ->
 		if
 		:: prepare -> lose(prepare, 255)
 		:: voteyes[0] -> lose(voteyes[0], 255)

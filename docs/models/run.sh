@@ -32,7 +32,7 @@ command -v spin >/dev/null || {
 
 # compile MODEL EXPECT MODE FLAGS...: builds ./pan in the current directory.
 compile() {
-	local model=$1 expect=$2 mode=$3 cflags=(-w -O2)
+	local model=$1 expect=$2 mode=$3 cflags=(-w -O1)
 
 	shift 3
 	# A mutant's search is over before better code has paid for itself.
@@ -42,7 +42,7 @@ compile() {
 	else
 		cflags+=(-DSAFETY)
 	fi
-	[ "$length" = short ] || cflags+=(-DCOLLAPSE)
+	[ "$length" = short ] || cflags+=(-O2 -DCOLLAPSE)
 	spin -a "$@" "$model.pml" && "$cc" "${cflags[@]}" "-DMEMLIM=$memory_mb" -o pan pan.c
 }
 

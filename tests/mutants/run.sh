@@ -41,7 +41,7 @@ run_one() {
 	local name=$1 patch=$root/tests/mutants/$1.patch text start took seed what options
 
 	text=$(head -1 "$patch")
-	read -ra options < <(sed -n '2s/^options: //p' "$patch")
+	read -ra options < <(sed -n '2s/^options: //p' "$patch") || options=()
 	if ! patch -d "$work/tree" -p1 -s -F 3 --dry-run <"$patch" >"$work/$name.log" 2>&1; then
 		failed=$((failed + 1))
 		echo "| $name | $text | **does not apply any more**: $(tail -1 "$work/$name.log") | |"

@@ -250,8 +250,10 @@ static void on_txn(struct kv_node *n, struct node_conn *c, struct slice body)
 		return;
 	}
 	g = n->groups[f.to_group];
-	if (f.hops == 0)
-		n->hint[f.from_group] = c->peer; /* only leaders send */
+	if (f.hops == 0) { /* only leaders send */
+		n->hint[f.from_group] = c->peer;
+		n->hint_ns[f.from_group] = env_mono_ns(n->env);
+	}
 	if (g && kv_replica_serving(g->replica)) {
 		kv_replica_txn(g->replica, f.bytes);
 		return;

@@ -15,6 +15,7 @@
 #define KV_FLUSH_BYTES		(32u * 1024u * 1024u) /* unflushed in the engine */
 #define KV_FLUSH_QUIET_NS	(5 * NS_PER_S)
 #define KV_LOG_BYTES		(512ull * 1024 * 1024)
+#define KV_HINT_NS		(1 * NS_PER_S) /* then others are tried, too */
 #define KV_SNAPSHOT_SOURCES_MAX 4u
 #define KV_SNAPSHOT_IDLE_NS	(30 * NS_PER_S)
 #define KV_SNAPSHOT_ALONE_NS	(5 * NS_PER_S) /* not asked for so long: gives way to another */
@@ -101,7 +102,8 @@ struct kv_node {
 	TAILQ_HEAD(, node_group) touched;
 	struct node_peer *peers;
 	uint32_t peer_count;
-	uint32_t hint[GROUPS_MAX];  /* leaders of groups, from where their messages came */
+	uint32_t hint[GROUPS_MAX];  /* leaders of groups, from where their messages came, */
+	uint64_t hint_ns[GROUPS_MAX]; /* and when */
 	uint32_t round[GROUPS_MAX]; /* else: the member to try next */
 	struct buf scratch;
 	uint32_t job_calls;

@@ -96,14 +96,25 @@ uint32_t kv__leader_of(struct kv_node *n, uint32_t group)
 	return leader ? leader : n->hint[group];
 }
 
-/* Where to send what is for the leader of @group: the leader, else the members in turn. */
+/* A leader that only its own messages told of: it may be frozen since, and its connection stays. */
+static bool may_be_gone(const struct kv_node *n, uint32_t group)
+{
+	return !n->groups[group] && env_mono_ns(n->env) - n->hint_ns[group] >= KV_HINT_NS;
+}
+
+/* Where to send what is for the leader of @group: the leader, else the members in turn, who pass it on.
+ * One that has not been heard of for a while gets every other message. */
 static uint32_t txn_target(struct kv_node *n, uint32_t group)
 {
 	const struct kv_layout_group *g = kv_layout_group(&n->layout, group);
 	uint32_t leader = kv__leader_of(n, group);
 
-	if (!g || leader)
+	if (!g || (leader && !may_be_gone(n, group)))
 		return leader;
+	if (leader && n->round[group] % 2 == 0) {
+		n->round[group]++;
+		return leader;
+	}
 	for (uint32_t i = 0; i < g->member_count; i++) {
 		uint32_t id = g->members[n->round[group]++ % g->member_count];
 

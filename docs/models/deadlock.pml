@@ -1,9 +1,10 @@
-/* Lock queues and edge-chasing probes by way of coordinators (txn/tsm_locks.c, tsm_queue.c, tsm_deadlock.c).
+/* Lock queues and edge-chasing probes by way of coordinators (txn/tsm_locks.c, tsm_queue.c,
+ * tsm_deadlock.c).
  *
- * Transactions 0 .. T-1, the larger the younger. Keys 0 and 1 are of group 0, keys 2 and 3 of group 1. Each
- * transaction wants some keys, all of them X, picked in init; its part in a group takes all of its keys
- * there at once, or stands in line. Messages are late, reordered or lost (LOSSES); a round of probes of
- * one initiator begins when nothing of its last one is under way.
+ * Transactions 0 .. T-1, the larger the younger. Keys 0 and 1 are of group 0, keys 2 and 3 of group 1.
+ * Each transaction wants some keys, all of them X, picked in init; its part in a group takes all of
+ * its keys there at once, or stands in line. Messages are late, reordered or lost (LOSSES); a round of
+ * probes of one initiator begins when nothing of its last one is under way.
  *
  * Every run ends (-l: no cycle), and then no transaction is left: so every deadlock is broken.
  *
@@ -29,7 +30,8 @@ mtype part[6] = TOCOME;
 byte place[6], places[GROUPS];
 mtype cst[T] = PREPARING;
 
-/* Messages of the round of one initiator: to the coordinator of h, or to a part; a bit per victim so far. */
+/* Messages of the round of one initiator: to the coordinator of h, or to a part; a bit per victim so
+ * far. */
 byte probe[9];			/* PROBE: initiator, holder */
 byte probe_on[18];		/* PROBE_ON: initiator, part */
 byte passed[T];			/* probes_seen: a bit per transaction that this round has passed */
@@ -52,7 +54,8 @@ byte early, losses, cancels, k;
 #define barred(t, g) (bars(t, 0, g) || bars(t, 1, g) || bars(t, 2, g))
 
 /* a waits for b, truly */
-#define edge(a, b) ((part[AT(a, 0)] == WAITS && bars(a, b, 0)) || (part[AT(a, 1)] == WAITS && bars(a, b, 1)))
+#define edge(a, b) ((part[AT(a, 0)] == WAITS && bars(a, b, 0)) || \
+	(part[AT(a, 1)] == WAITS && bars(a, b, 1)))
 #define n1(v) (((v) + 1) % T)
 #define n2(v) (((v) + 2) % T)
 #define in_cycle(v) ((edge(v, n1(v)) && edge(n1(v), v)) || (edge(v, n2(v)) && edge(n2(v), v)) || \
@@ -187,8 +190,8 @@ proctype transaction(byte t) {
 	od
 }
 
-/* Probes of different initiators meet only in what they cancel. Without FREE those of the smaller initiator
- * go first, with it they mix at will. */
+/* Probes of different initiators meet only in what they cancel. Without FREE those of the smaller
+ * initiator go first, with it they mix at will. */
 #ifdef FREE
 #define turn(i) true
 #else

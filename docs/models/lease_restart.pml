@@ -1,10 +1,11 @@
-/* The leader's read lease, with restarts, hand-over and clocks that drift (consensus/, kv/replica_read.c).
+/* The leader's read lease, with restarts, hand-over and clocks that drift (consensus/,
+ * kv/replica_read.c).
  *
- * Three replicas. Time is discrete: a tick advances every clock by one, except that the clock of replica 0
- * is slow (which one it is does not matter: they are alike) and stands still at each (GRAIN + 1)th tick.
- * That is the drift that the margin allows: GRAIN ticks of the slow clock last at most GRAIN + 1 of the
- * others'. Ticks come at any moment, and any number of them. Clocks are not stored, only what remains of
- * each span, measured by the clock that counts it.
+ * Three replicas. Time is discrete: a tick advances every clock by one, except that the clock of
+ * replica 0 is slow (which one it is does not matter: they are alike) and stands still at each (GRAIN
+ * + 1)th tick. That is the drift that the margin allows: GRAIN ticks of the slow clock last at most
+ * GRAIN + 1 of the others'. Ticks come at any moment, and any number of them. Clocks are not stored,
+ * only what remains of each span, measured by the clock that counts it.
  *
  * The log is one number: `val` is the last write of the prefix that a replica has accepted, `abal` the
  * ballot at which. (Slots, gaps, truncation: snapshot_election.pml.)
@@ -149,8 +150,8 @@ inline promise_lease(m, b) {
 	barb[m] = b; bar[m] = L
 }
 
-/* recv_accepted.c; paxos_lease.c: paxos__lease_ack: of the lease that the leader counts from its own send time
- * `rest` is left. */
+/* recv_accepted.c; paxos_lease.c: paxos__lease_ack: of the lease that the leader counts from its own
+ * send time `rest` is left. */
 inline lease_ack(leader, peer, rest) {
 #ifdef MUTANT_FROM_RECEIPT
 	lease[AT(leader, peer)] = LL;
@@ -160,7 +161,8 @@ inline lease_ack(leader, peer, rest) {
 	check_leases(leader)
 }
 
-/* recv_accept.c. A heartbeat of ballot b arrives; its ACCEPTED is counted, or lost, or takes its time. */
+/* recv_accept.c. A heartbeat of ballot b arrives; its ACCEPTED is counted, or lost, or takes its time.
+ * */
 inline beat_arrives(m, b) {
 	raise_promise(m, b);
 	promise_lease(m, b);

@@ -1,9 +1,9 @@
 /* Election over logs that are truncated, snapshots and restarts; the stop sign (consensus/).
  *
- * Three replicas, SLOTS slots, BALLOTS ballots. The search begins with a reign of replica 0 at ballot 1, of
- * which replica 2 may not have heard. Proposals of a ballot are a set that only grows and may be delivered
- * at any later moment (ACCEPT); PROMISE and ACCEPTED are counted or lost; LEARN carries what the sender
- * has when it arrives: chosen values do not change.
+ * Three replicas, SLOTS slots, BALLOTS ballots. The search begins with a reign of replica 0 at ballot
+ * 1, of which replica 2 may not have heard. Proposals of a ballot are a set that only grows and may be
+ * delivered at any later moment (ACCEPT); PROMISE and ACCEPTED are counted or lost; LEARN carries what
+ * the sender has when it arrives: chosen values do not change.
  * An ACCEPTED that is late is as good as one in time: the leader may choose later, too.
  *
  * The value of ballot b's own proposals is b: a slot at which two ballots propose for themselves is told
@@ -93,7 +93,8 @@ inline raise_promise(n, b) {
 	fi
 }
 
-/* paxos_election.c: paxos__candidate_begin; the own log takes part in adoption (paxos_adopt.c: highest) */
+/* paxos_election.c: paxos__candidate_begin; the own log takes part in adoption (paxos_adopt.c:
+ * highest) */
 inline candidate(n) {
 	follow(n);
 	minted++;
@@ -185,8 +186,8 @@ inline accept(n, b) {
 	match[n] = match[n] + 1; advance_match(n)
 }
 
-/* paxos_acceptor.c: paxos__advance_commit: what the leader of `promised` has told, as far as it is held at
- * that ballot */
+/* paxos_acceptor.c: paxos__advance_commit: what the leader of `promised` has told, as far as it is
+ * held at that ballot */
 #ifdef MUTANT_ACCEPTED_IS_CHOSEN
 #define held(n) eb[AT(n, commit[n] + 1)]
 #else

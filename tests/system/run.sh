@@ -7,6 +7,7 @@ top=$(cd "$here/../.." && pwd)
 BUILD=${BUILD:-build}
 case $BUILD in /*) ;; *) BUILD=$top/$BUILD ;; esac
 export PAXFS=${PAXFS:-$BUILD/paxfs}
+unset MAKEFLAGS MFLAGS # those of the make that started this are not for the makes that are tested
 
 cannot() {
 	echo "system tests: $*" >&2

@@ -83,12 +83,28 @@ static bool others_well(const struct sim_node *n, uint64_t for_ns)
 	return true;
 }
 
+/* Somebody who was there when it last acknowledged anything has died since: too much is forgotten. */
+static bool is_witness_gone(const struct sim_node *n)
+{
+	for (uint32_t i = 1; i <= node_count(); i++) {
+		const struct sim_node *o = &sim_cluster.nodes[i];
+
+		if (o != n && o->up_since_ns > sim_watch_answered_ns(n->id))
+			return true;
+	}
+	return false;
+}
+
 static void start_later(void *ctx)
 {
 	struct sim_node *n = ctx;
 
 	if (n->proc || n->refused)
 		return;
+	if (n->damaged && is_witness_gone(n)) { /* a second fault: it stays away */
+		n->refused = true;
+		return;
+	}
 	if (n->damaged && nem.on && (!others_well(n, 0) || sim_now() < nem.calm_until_ns)) {
 		nem.calm_until_ns = sim_now() + CALM_NS;
 		sim_net_heal();

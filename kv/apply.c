@@ -281,14 +281,16 @@ static int damage(const struct kv_apply *a)
 void kv_apply_run(struct kv_job *job, uint64_t now_ns)
 {
 	struct kv_apply *a = job->apply;
+	int err;
 
 	job->deadline_ns = UINT64_MAX;
 	job->err = a->failed;
 	if (!a->failed) {
 		tsm_set_time(a->tsm, now_ns);
 		job->err = execute(a, job, now_ns);
-		if (damage(a))
-			job->err = a->failed = damage(a);
+		err = damage(a);
+		if (err)
+			job->err = a->failed = err;
 	}
 	job->applied = engine_applied(a->engine);
 	job->fatal = a->failed != 0;

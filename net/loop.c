@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/logger.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "net/loop_private.h"
 #include "net/timer_heap.h"
 
@@ -40,7 +41,7 @@ struct loop {
 	struct loop_turn **turns_end;
 	struct loop_turn *next_turn; /* while they run */
 	struct loop_ext *ext;
-	uint64_t random_state[4];
+	struct xoshiro random;
 };
 
 /* ---- env ---- */
@@ -65,25 +66,9 @@ static uint64_t loop_wall_ns(struct env *e)
 	return clock_ns(CLOCK_REALTIME);
 }
 
-static uint64_t rotate_left(uint64_t x, unsigned n)
-{
-	return (x << n) | (x >> (64 - n));
-}
-
-/* xoshiro256** by Blackman and Vigna. */
 static uint64_t loop_random(struct env *e)
 {
-	uint64_t *s = container_of(e, struct loop, env)->random_state;
-	uint64_t result = rotate_left(s[1] * 5, 7) * 9;
-	uint64_t t = s[1] << 17;
-
-	s[2] ^= s[0];
-	s[3] ^= s[1];
-	s[1] ^= s[2];
-	s[0] ^= s[3];
-	s[2] ^= t;
-	s[3] = rotate_left(s[3], 45);
-	return result;
+	return xoshiro_next(&container_of(e, struct loop, env)->random);
 }
 
 static void loop_timer_cancel(struct env *e, struct env_timer *t)
@@ -242,13 +227,13 @@ void loop_off_turn(struct loop *l, struct loop_turn *t)
 
 static int seed_random(struct loop *l, struct msg *m)
 {
-	size_t size = sizeof(l->random_state);
+	uint64_t *s = l->random.s;
+	size_t size = sizeof(l->random.s);
 
 	do {
-		if (getrandom(l->random_state, size, 0) != (ssize_t)size)
+		if (getrandom(s, size, 0) != (ssize_t)size)
 			return msg_set(m, ERR_IO, "getrandom: %s", strerror(errno));
-	} while (!(l->random_state[0] | l->random_state[1] | l->random_state[2] |
-		   l->random_state[3])); /* the one state that it never leaves */
+	} while (!(s[0] | s[1] | s[2] | s[3])); /* the one state that it never leaves */
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "tests/sim/sim_internal.h"
 
 #define TRACE_KEPT 400u /* lines shown after a violation */
@@ -21,7 +22,7 @@ struct event {
 
 static struct {
 	uint64_t now, seed, order;
-	uint64_t random[4];
+	struct xoshiro random;
 	bool stopped;
 	struct event *heap;
 	size_t count, cap;
@@ -35,34 +36,9 @@ bool sim_trace_on;
 
 /* ---- chance ---- */
 
-static uint64_t splitmix(uint64_t *state)
-{
-	uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
-static uint64_t rotate_left(uint64_t x, unsigned n)
-{
-	return (x << n) | (x >> (64 - n));
-}
-
-/* xoshiro256** by Blackman and Vigna. */
 uint64_t sim_random(void)
 {
-	uint64_t *s = world.random;
-	uint64_t result = rotate_left(s[1] * 5, 7) * 9;
-	uint64_t t = s[1] << 17;
-
-	s[2] ^= s[0];
-	s[3] ^= s[1];
-	s[1] ^= s[2];
-	s[0] ^= s[3];
-	s[2] ^= t;
-	s[3] = rotate_left(s[3], 45);
-	return result;
+	return xoshiro_next(&world.random);
 }
 
 __extension__ typedef unsigned __int128 wide;
@@ -180,18 +156,20 @@ uint64_t sim_seed(void)
 
 void sim_world_init(uint64_t seed)
 {
-	uint64_t state = seed;
-
 	CHECK(world.count == 0);
 	world.seed = seed;
 	world.now = NS_PER_S; /* no clock begins at zero */
-	for (unsigned i = 0; i < 4; i++)
-		world.random[i] = splitmix(&state);
+	xoshiro_seed(&world.random, seed);
 	world.hash = seed;
 	world.lines = mem_must_alloc(sizeof(*world.lines) * TRACE_KEPT);
 }
 
 /* ---- the record ---- */
+
+static uint64_t rotate_left(uint64_t x, unsigned n)
+{
+	return (x << n) | (x >> (64 - n));
+}
 
 void sim_hash(const void *p, size_t n)
 {

@@ -1,4 +1,5 @@
 /* Life of a replica, one step, and what it looks like from outside. */
+#include "base/random.h"
 #include "consensus/paxos_private.h"
 
 void paxos_timing_default(struct paxos_timing *t)
@@ -93,16 +94,11 @@ struct paxos_peer *paxos__peer(struct paxos *p, uint32_t node)
 	return NULL;
 }
 
-/* splitmix64 (Steele, Lea, Flood 2014): any seed will do. */
 uint64_t paxos__random(struct paxos *p, uint64_t below)
 {
-	uint64_t z = p->rng += 0x9e3779b97f4a7c15u;
+	uint64_t bits = splitmix64(&p->rng);
 
-	if (below == 0)
-		return 0;
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return (z ^ z >> 31) % below;
+	return below == 0 ? 0 : bits % below;
 }
 
 enum paxos_role paxos__role(const struct paxos *p)

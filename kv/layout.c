@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/random.h"
 
 #define PLACES	   0x8000u /* places of data: 15 bits; 0x8000 and up is meta's */
 #define META_INO   0x8000000000000000ull
@@ -62,13 +63,10 @@ struct candidate { /* a node, while members are dealt out */
 	bool member;	       /* of the group at hand */
 };
 
-/* The finalizer of splitmix64: spreads (group, node) over 64 bits. */
+/* Spreads (group, node) over 64 bits. */
 static uint64_t mix(uint64_t x)
 {
-	x += 0x9e3779b97f4a7c15ull;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-	return x ^ (x >> 31);
+	return splitmix64(&x);
 }
 
 /* Rendezvous hashing with a bound: among the least loaded, the highest score. Taking the least loaded

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/random.h"
 
 /* ---- the register ---- */
 
@@ -133,12 +134,9 @@ static bool cache_add(struct cache *c, struct linear_hash hash, const uint64_t *
 
 /* ---- hashes ---- */
 
-static uint64_t mix(uint64_t x) /* splitmix64 */
+static uint64_t mix(uint64_t x)
 {
-	x += 0x9e3779b97f4a7c15u;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-	return x ^ (x >> 31);
+	return splitmix64(&x);
 }
 
 /* The share of operation @i in the hash of a set. */

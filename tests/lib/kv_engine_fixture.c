@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "tests/lib/check.h"
 
 #define MEMORY (8u * 1024 * 1024) /* little, so that RocksDB flushes and compacts in tests too */
@@ -145,11 +146,7 @@ uint32_t ef_checksum(struct engine_group *g)
 
 uint64_t ef_random(uint64_t *state)
 {
-	uint64_t z = *state += 0x9e3779b97f4a7c15u; /* splitmix64 */
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
+	return splitmix64(state);
 }
 
 static void work_write(struct engine_group *g, uint64_t *rnd, uint64_t slot)

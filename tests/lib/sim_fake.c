@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/crc32c.h"
+#include "base/random.h"
 #include "tests/sim/sim.h"
 
 /* Of the leak checker, when there is one: what a killed process leaves behind is no leak. */
@@ -62,11 +63,7 @@ uint64_t sim_now(void)
 
 uint64_t sim_random(void)
 {
-	uint64_t z = world.random += 0x9e3779b97f4a7c15u; /* splitmix64 */
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
+	return splitmix64(&world.random);
 }
 
 uint64_t sim_below(uint64_t n)

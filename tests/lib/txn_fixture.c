@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/random.h"
 #include "txn/reply_codec.h"
 
 #define START_NS	(1000 * NS_PER_S)
@@ -42,11 +43,7 @@ struct txf_answer { /* the first reply to a request */
 
 uint64_t txf_random(struct txf *f)
 {
-	uint64_t z = f->random += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
+	return splitmix64(&f->random);
 }
 
 uint64_t txf_below(struct txf *f, uint64_t n)

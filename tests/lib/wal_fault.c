@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/random.h"
 
 #define SECTOR	  512u
 #define FILES_MAX 1024u
@@ -43,13 +44,9 @@ static struct wal_fault *fault_of(struct wal_device *d)
 	return container_of(d, struct wal_fault, device);
 }
 
-static uint64_t random_next(struct wal_fault *f) /* splitmix64 */
+static uint64_t random_next(struct wal_fault *f)
 {
-	uint64_t z = (f->seed += 0x9e3779b97f4a7c15u);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
+	return splitmix64(&f->seed);
 }
 
 static struct disk_file *disk_find(struct wal_fault *f, const char *name)

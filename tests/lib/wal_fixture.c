@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/random.h"
 
 #define LEN_MIN 8 /* of a payload: the number of its append */
 
@@ -60,11 +61,7 @@ void wal_fixture_release(struct wal_fixture *f)
 
 uint64_t wal_fixture_random(struct wal_fixture *f, uint64_t below)
 {
-	uint64_t z = (f->seed += 0x9e3779b97f4a7c15u);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return (z ^ (z >> 31)) % below;
+	return splitmix64(&f->seed) % below;
 }
 
 /* ---- payloads ---- */

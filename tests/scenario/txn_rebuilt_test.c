@@ -3,6 +3,7 @@
  * could know more, or less, than its store. */
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/random.h"
 #include "tests/lib/txn_hand.h"
 
 #define KEYS	 6u
@@ -39,11 +40,7 @@ static void teardown(void)
 
 static uint64_t draw(void)
 {
-	uint64_t z = chance += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return z ^ (z >> 31);
+	return splitmix64(&chance);
 }
 
 static uint64_t below(uint64_t n)

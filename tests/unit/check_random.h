@@ -7,17 +7,15 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/random.h"
+
 struct rng {
 	uint64_t state;
 };
 
-static inline uint64_t rng_next(struct rng *r) /* splitmix64 */
+static inline uint64_t rng_next(struct rng *r)
 {
-	uint64_t x = (r->state += 0x9e3779b97f4a7c15u);
-
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-	return x ^ (x >> 31);
+	return splitmix64(&r->state);
 }
 
 static inline uint64_t rng_below(struct rng *r, uint64_t n)

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "base/random.h"
 #include "tests/lib/check.h"
 #include "txn/mini_codec.h"
 #include "txn/reply_codec.h"
@@ -19,11 +20,7 @@ static uint64_t random_state;
 
 static uint64_t rnd(uint64_t n)
 {
-	uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-	return (z ^ (z >> 31)) % n;
+	return splitmix64(&random_state) % n;
 }
 
 static int one_group(void *ctx, struct slice key, struct slice to, uint32_t *group)

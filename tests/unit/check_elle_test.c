@@ -6,30 +6,12 @@
 #include <time.h>
 
 #include "tests/lib/check.h"
+#include "tests/lib/check_fixture.h"
 #include "tests/unit/check_random.h"
 
 #define MOPS_MAX 4
 #define KEYS_MAX 64
 #define LIST_MAX 256 /* then a key is retired, as Elle does */
-
-static struct history h;
-static struct verdict v;
-
-static void setup(void)
-{
-	history_init(&h);
-}
-
-static void teardown(void)
-{
-	history_release(&h);
-}
-
-static void start_over(void)
-{
-	history_release(&h);
-	history_init(&h);
-}
 
 /* ---- lists, and transactions on them ---- */
 
@@ -78,8 +60,8 @@ static bool brute_step(const struct history_op *op, struct lists *l)
 
 static bool may_be_next(uint32_t left, size_t i)
 {
-	for (size_t j = 0; j < h.count; j++)
-		if ((left >> j & 1) != 0 && history_done_ns(&h.ops[j]) < h.ops[i].invoke_ns)
+	for (size_t j = 0; j < chf.h.count; j++)
+		if ((left >> j & 1) != 0 && history_done_ns(&chf.h.ops[j]) < chf.h.ops[i].invoke_ns)
 			return false;
 	return true;
 }
@@ -89,15 +71,15 @@ static bool brute(uint32_t left, const struct lists *l)
 	struct lists after;
 	bool done = true;
 
-	for (size_t i = 0; i < h.count; i++)
-		done &= (left >> i & 1) == 0 || h.ops[i].outcome == HISTORY_UNKNOWN;
+	for (size_t i = 0; i < chf.h.count; i++)
+		done &= (left >> i & 1) == 0 || chf.h.ops[i].outcome == HISTORY_UNKNOWN;
 	if (done)
 		return true;
-	for (size_t i = 0; i < h.count; i++) {
+	for (size_t i = 0; i < chf.h.count; i++) {
 		if ((left >> i & 1) == 0 || !may_be_next(left, i))
 			continue;
 		memcpy(&after, l, sizeof(after));
-		if (brute_step(&h.ops[i], &after) && brute(left & ~(1u << i), &after))
+		if (brute_step(&chf.h.ops[i], &after) && brute(left & ~(1u << i), &after))
 			return true;
 	}
 	return false;
@@ -108,8 +90,8 @@ static bool brute_check(void)
 	static struct lists empty;
 	uint32_t left = 0;
 
-	for (size_t i = 0; i < h.count; i++)
-		left |= h.ops[i].outcome != HISTORY_FAILED ? 1u << i : 0;
+	for (size_t i = 0; i < chf.h.count; i++)
+		left |= chf.h.ops[i].outcome != HISTORY_FAILED ? 1u << i : 0;
 	return brute(left, &empty);
 }
 
@@ -136,7 +118,7 @@ static void small_history(struct rng *r)
 	static struct lists l;
 
 	memset(&l, 0, sizeof(l));
-	start_over();
+	chf_start_over();
 	for (size_t i = 0; i < txns; i++) {
 		struct history_op op = {.client = (uint32_t)i, .kind = HISTORY_TXN};
 
@@ -144,7 +126,7 @@ static void small_history(struct rng *r)
 		op.mops = mops[i];
 		op.mop_count = counts[i];
 		from[i] = i * 3 + rng_below(r, span);
-		ids[i] = history_invoke(&h, from[i], &op);
+		ids[i] = history_invoke(&chf.h, from[i], &op);
 	}
 	for (size_t i = 0; i < txns; i++) {
 		struct history_result res = {.mops = mops[i], .mop_count = counts[i]};
@@ -158,11 +140,11 @@ static void small_history(struct rng *r)
 		if (odd == i + 5) /* its appends are lost */
 			memcpy(&l, &before, sizeof(l));
 		if (luck == 0)
-			history_return(&h, ids[i], from[i] + 5, HISTORY_UNKNOWN, &res);
+			history_return(&chf.h, ids[i], from[i] + 5, HISTORY_UNKNOWN, &res);
 		else if (luck == 1)
-			history_return(&h, ids[i], from[i] + 5, HISTORY_FAILED, &res);
+			history_return(&chf.h, ids[i], from[i] + 5, HISTORY_FAILED, &res);
 		else if (luck != 2)
-			history_return(&h, ids[i], from[i] + rng_below(r, span), HISTORY_OK, &res);
+			history_return(&chf.h, ids[i], from[i] + rng_below(r, span), HISTORY_OK, &res);
 		if (luck == 1 && rng_below(r, 2) == 0)
 			memcpy(&l, &before, sizeof(l));
 	}
@@ -172,7 +154,6 @@ static void compare(uint64_t seed, unsigned rounds)
 {
 	struct rng r = {seed};
 	unsigned right = 0;
-	char text[256];
 
 	for (unsigned n = 0; n < rounds; n++) {
 		bool want;
@@ -180,13 +161,12 @@ static void compare(uint64_t seed, unsigned rounds)
 		small_history(&r);
 		want = brute_check();
 		right += want;
-		serial_check(&h, &v);
-		if ((v.code == VERDICT_OK) == want)
+		serial_check(&chf.h, &chf.v);
+		if ((chf.v.code == VERDICT_OK) == want)
 			continue;
-		for (size_t i = 0; i < h.count; i++)
-			fprintf(stderr, "  %s\n", history_op_text(&h.ops[i], text, sizeof(text)));
+		chf_show();
 		CHECK_FAIL("seed %llu, round %u: %s", (unsigned long long)seed, n,
-			   v.code == VERDICT_OK ? "not refused" : v.text);
+			   chf.v.code == VERDICT_OK ? "not refused" : chf.v.text);
 	}
 	CHECK_TRUE(right > rounds / 20 && right < rounds - rounds / 20); /* both kinds occurred */
 }
@@ -238,7 +218,7 @@ static void model_call(struct model *m, uint32_t c)
 		x->mops[i].value = x->mops[i].append ? ++m->value : 0;
 	}
 	op.mop_count = x->count;
-	x->id = history_invoke(&h, m->time, &op);
+	x->id = history_invoke(&chf.h, m->time, &op);
 	x->called = true;
 	x->happened = false;
 }
@@ -303,7 +283,7 @@ static void model_step(struct model *m, uint32_t clients)
 			outcome = luck & 1 ? HISTORY_FAILED : HISTORY_UNKNOWN;
 		else if (luck < 3)
 			outcome = m->flaw == DIRTY ? HISTORY_FAILED : HISTORY_UNKNOWN;
-		history_return(&h, x->id, m->time, outcome, &res);
+		history_return(&chf.h, x->id, m->time, outcome, &res);
 		x->called = false;
 	}
 }
@@ -316,8 +296,8 @@ static void model_run(uint64_t seed, uint32_t clients, size_t txns, enum flaw fl
 	m.r.state = seed;
 	m.time = 1;
 	m.flaw = flaw;
-	start_over();
-	while (h.count < txns)
+	chf_start_over();
+	while (chf.h.count < txns)
 		model_step(&m, clients);
 }
 
@@ -329,9 +309,9 @@ static void model_histories_are_accepted(void)
 		uint64_t seed = seeds[n % 2] + n * 7919;
 
 		model_run(seed, 1 + n % CLIENTS_MAX, 20 + n % 300, SOUND);
-		serial_check(&h, &v);
-		if (v.code != VERDICT_OK)
-			CHECK_FAIL("seed %llu, round %u: %s", (unsigned long long)seed, n, v.text);
+		serial_check(&chf.h, &chf.v);
+		if (chf.v.code != VERDICT_OK)
+			CHECK_FAIL("seed %llu, round %u: %s", (unsigned long long)seed, n, chf.v.text);
 	}
 }
 
@@ -343,9 +323,9 @@ static void caught(enum flaw flaw, unsigned rounds, unsigned wanted)
 
 	for (unsigned n = 0; n < rounds; n++) {
 		model_run(seed + n * 7919, 8, 500, flaw);
-		serial_check(&h, &v);
-		CHECK_TRUE(v.code == VERDICT_OK || v.code == VERDICT_WRONG);
-		found += v.code == VERDICT_WRONG;
+		serial_check(&chf.h, &chf.v);
+		CHECK_TRUE(chf.v.code == VERDICT_OK || chf.v.code == VERDICT_WRONG);
+		found += chf.v.code == VERDICT_WRONG;
 	}
 	if (found < wanted)
 		CHECK_FAIL("caught in %u of %u histories", found, rounds);
@@ -359,13 +339,13 @@ static void stale_reads_are_caught(void)
 static void lost_appends_are_caught(void)
 {
 	caught(LOSES_APPENDS, 200, 190);
-	CHECK_STR_EQ(v.name, "lost append");
+	CHECK_STR_EQ(chf.v.name, "lost append");
 }
 
 static void dirty_reads_are_caught(void)
 {
 	caught(DIRTY, 200, 150);
-	CHECK_STR_EQ(v.name, "G1a");
+	CHECK_STR_EQ(chf.v.name, "G1a");
 }
 
 /* One step of a store with snapshots and without a check for conflicts: each transaction reads one of
@@ -381,12 +361,12 @@ static void snapshot_step(struct model *m)
 	if (x->called) {
 		x->called = false;
 		lists_run(&m->now, append, 1);
-		history_return(&h, x->id, m->time, HISTORY_OK, &res);
+		history_return(&chf.h, x->id, m->time, HISTORY_OK, &res);
 		return;
 	}
 	*read = (struct history_mop){.key = rng_below(&m->r, 3)};
 	*append = (struct history_mop){true, rng_below(&m->r, 3), ++m->value, NULL, 0};
-	x->id = history_invoke(&h, m->time, &op);
+	x->id = history_invoke(&chf.h, m->time, &op);
 	x->called = true;
 	lists_run(&m->now, read, 1);
 	memcpy(x->read[0], read->list, read->count * sizeof(uint64_t));
@@ -401,11 +381,11 @@ static void snapshots_are_caught(void)
 	for (unsigned n = 0; n < 200; n++) {
 		memset(&m, 0, sizeof(m));
 		m.r.state = 900 + n;
-		start_over();
-		while (h.count < 100)
+		chf_start_over();
+		while (chf.h.count < 100)
 			snapshot_step(&m);
-		serial_check(&h, &v);
-		CHECK_INT_EQ(v.code, VERDICT_WRONG);
+		serial_check(&chf.h, &chf.v);
+		CHECK_INT_EQ(chf.v.code, VERDICT_WRONG);
 	}
 }
 
@@ -415,26 +395,26 @@ static void fifty_thousand_transactions(void)
 
 	model_run(7, CLIENTS_MAX, 50000, SOUND);
 	begin = clock();
-	serial_check(&h, &v);
+	serial_check(&chf.h, &chf.v);
 	printf("50,000 transactions: %.2f s\n", (double)(clock() - begin) / CLOCKS_PER_SEC);
-	CHECK_STR_EQ(v.name, "ok");
-	CHECK_U64_EQ(v.checked, h.count);
+	CHECK_STR_EQ(chf.v.name, "ok");
+	CHECK_U64_EQ(chf.v.checked, chf.h.count);
 	model_run(8, CLIENTS_MAX, 50000, STALE_READS);
 	begin = clock();
-	serial_check(&h, &v);
+	serial_check(&chf.h, &chf.v);
 	printf("50,000 transactions, many of them wrong: %.2f s: %s\n",
-	       (double)(clock() - begin) / CLOCKS_PER_SEC, v.name);
-	CHECK_INT_EQ(v.code, VERDICT_WRONG);
+	       (double)(clock() - begin) / CLOCKS_PER_SEC, chf.v.name);
+	CHECK_INT_EQ(chf.v.code, VERDICT_WRONG);
 }
 
 static const struct check_test tests[] = {
-	CHECK_TEST_WITH(setup, teardown, against_all_orders),
-	CHECK_TEST_WITH(setup, teardown, model_histories_are_accepted),
-	CHECK_TEST_WITH(setup, teardown, stale_reads_are_caught),
-	CHECK_TEST_WITH(setup, teardown, lost_appends_are_caught),
-	CHECK_TEST_WITH(setup, teardown, dirty_reads_are_caught),
-	CHECK_TEST_WITH(setup, teardown, snapshots_are_caught),
-	CHECK_TEST_WITH(setup, teardown, fifty_thousand_transactions),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, against_all_orders),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, model_histories_are_accepted),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, stale_reads_are_caught),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, lost_appends_are_caught),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, dirty_reads_are_caught),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, snapshots_are_caught),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, fifty_thousand_transactions),
 };
 
 CHECK_MAIN(tests)

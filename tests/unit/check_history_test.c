@@ -9,19 +9,9 @@
 #include "base/err.h"
 #include "tests/check/judge.h"
 #include "tests/lib/check.h"
+#include "tests/lib/check_fixture.h"
 
-static struct history h;
 static char out[65536];
-
-static void setup(void)
-{
-	history_init(&h);
-}
-
-static void teardown(void)
-{
-	history_release(&h);
-}
 
 static int read_text(const char *text, struct msg *m)
 {
@@ -29,7 +19,7 @@ static int read_text(const char *text, struct msg *m)
 	int code;
 
 	CHECK_NOT_NULL(f);
-	code = history_read(&h, f, m);
+	code = history_read(&chf.h, f, m);
 	fclose(f);
 	return code;
 }
@@ -39,7 +29,7 @@ static void write_out(void)
 	FILE *f = fmemopen(out, sizeof(out), "w");
 
 	CHECK_NOT_NULL(f);
-	CHECK_OK(history_write(&h, f));
+	CHECK_OK(history_write(&chf.h, f));
 	fclose(f);
 }
 
@@ -83,17 +73,17 @@ static void text_survives_a_round_trip(void)
 
 	if (read_text(everything, &m) != 0)
 		CHECK_FAIL("%s", m.text);
-	CHECK_U64_EQ(h.count, 16);
-	CHECK_U64_EQ(h.ops[0].result, UINT64_MAX - 1);
-	CHECK_U64_EQ(h.ops[1].result, HISTORY_ABSENT);
-	CHECK_U64_EQ(h.ops[3].arg, HISTORY_ABSENT);
-	CHECK_U64_EQ(h.ops[5].result, HISTORY_UNTOLD);
-	CHECK_U64_EQ(h.ops[8].mop_count, 3);
-	CHECK_U64_EQ(h.ops[8].mops[1].list[1], 5);
-	CHECK_INT_EQ(h.ops[11].outcome, HISTORY_UNKNOWN);
-	CHECK_U64_EQ(h.ops[11].return_ns, HISTORY_NEVER);
-	CHECK_INT_EQ(h.ops[15].list[0], INT64_MIN);
-	CHECK_TRUE(h.has_bank && h.bank_negative_ok && h.bank_total == -7);
+	CHECK_U64_EQ(chf.h.count, 16);
+	CHECK_U64_EQ(chf.h.ops[0].result, UINT64_MAX - 1);
+	CHECK_U64_EQ(chf.h.ops[1].result, HISTORY_ABSENT);
+	CHECK_U64_EQ(chf.h.ops[3].arg, HISTORY_ABSENT);
+	CHECK_U64_EQ(chf.h.ops[5].result, HISTORY_UNTOLD);
+	CHECK_U64_EQ(chf.h.ops[8].mop_count, 3);
+	CHECK_U64_EQ(chf.h.ops[8].mops[1].list[1], 5);
+	CHECK_INT_EQ(chf.h.ops[11].outcome, HISTORY_UNKNOWN);
+	CHECK_U64_EQ(chf.h.ops[11].return_ns, HISTORY_NEVER);
+	CHECK_INT_EQ(chf.h.ops[15].list[0], INT64_MIN);
+	CHECK_TRUE(chf.h.has_bank && chf.h.bank_negative_ok && chf.h.bank_total == -7);
 	write_out();
 	CHECK_STR_EQ(out, everything);
 }
@@ -103,8 +93,8 @@ static void comments_and_a_torn_end_are_skipped(void)
 	struct msg m = {""};
 
 	CHECK_OK(read_text("paxfs-history 1\n\n# hello\ni 0 1 10 read 5\nr 0 20 ok 1", &m));
-	CHECK_U64_EQ(h.count, 1);
-	CHECK_INT_EQ(h.ops[0].outcome, HISTORY_UNKNOWN);
+	CHECK_U64_EQ(chf.h.count, 1);
+	CHECK_INT_EQ(chf.h.ops[0].outcome, HISTORY_UNKNOWN);
 }
 
 static void files_are_merged(void)
@@ -113,8 +103,8 @@ static void files_are_merged(void)
 
 	CHECK_OK(read_text("paxfs-history 1\nbank 2 5 0\ni 0 1 10 write 5 1\nr 0 20 ok\n", &m));
 	CHECK_OK(read_text("paxfs-history 1\nbank 2 5 0\ni 0 2 30 read 5\nr 0 40 ok 1\n", &m));
-	CHECK_U64_EQ(h.count, 2);
-	CHECK_U64_EQ(h.ops[1].result, 1);
+	CHECK_U64_EQ(chf.h.count, 2);
+	CHECK_U64_EQ(chf.h.ops[1].result, 1);
 	CHECK_ERR(read_text("paxfs-history 1\nbank 2 6 0\n", &m), ERR_PROTO);
 	CHECK_CONTAINS(m.text, "line 2: another bank than before");
 }
@@ -142,10 +132,10 @@ static void streams_are_read_back(void)
 	CHECK_CONTAINS(out, "r 0 20 ok a 1 9 r 2 [1,2]\n"); /* before it is closed */
 	fclose(f);
 	CHECK_OK(read_text(out, &m));
-	CHECK_U64_EQ(h.count, 2);
-	CHECK_U64_EQ(h.ops[0].mops[1].list[1], 2);
-	CHECK_U64_EQ(h.ops[0].client, 3);
-	CHECK_INT_EQ(h.ops[1].outcome, HISTORY_UNKNOWN);
+	CHECK_U64_EQ(chf.h.count, 2);
+	CHECK_U64_EQ(chf.h.ops[0].mops[1].list[1], 2);
+	CHECK_U64_EQ(chf.h.ops[0].client, 3);
+	CHECK_INT_EQ(chf.h.ops[1].outcome, HISTORY_UNKNOWN);
 }
 
 static void a_full_disk_is_told(void)
@@ -209,7 +199,7 @@ static void bad_lines_are_told(void)
 		CHECK_ERR(read_text(text, &m), ERR_PROTO);
 		CHECK_CONTAINS(m.text, want);
 		CHECK_CONTAINS(m.text, lines[i][1]);
-		teardown();
+		chf_start_over();
 	}
 }
 
@@ -243,14 +233,14 @@ static void texts_for_people_are_short(void)
 static void return_twice(void *arg)
 {
 	(void)arg;
-	history_return(&h, 0, 3, HISTORY_OK, NULL);
+	history_return(&chf.h, 0, 3, HISTORY_OK, NULL);
 }
 
 static void misuse_aborts(void)
 {
-	size_t id = history_invoke(&h, 2, &(struct history_op){.kind = HISTORY_WRITE, .key = 1});
+	size_t id = history_invoke(&chf.h, 2, &(struct history_op){.kind = HISTORY_WRITE, .key = 1});
 
-	history_return(&h, id, 2, HISTORY_OK, NULL);
+	history_return(&chf.h, id, 2, HISTORY_OK, NULL);
 	CHECK_ABORTS(return_twice, NULL);
 }
 
@@ -291,16 +281,16 @@ static void the_program_says_what_is_wrong(void)
 }
 
 static const struct check_test tests[] = {
-	CHECK_TEST_WITH(setup, teardown, text_survives_a_round_trip),
-	CHECK_TEST_WITH(setup, teardown, comments_and_a_torn_end_are_skipped),
-	CHECK_TEST_WITH(setup, teardown, files_are_merged),
-	CHECK_TEST_WITH(setup, teardown, streams_are_read_back),
-	CHECK_TEST_WITH(setup, teardown, a_full_disk_is_told),
-	CHECK_TEST_WITH(setup, teardown, bad_lines_are_told),
-	CHECK_TEST_WITH(setup, teardown, foreign_files_are_refused),
-	CHECK_TEST_WITH(setup, teardown, texts_for_people_are_short),
-	CHECK_TEST_WITH(setup, teardown, misuse_aborts),
-	CHECK_TEST_WITH(setup, teardown, the_program_says_what_is_wrong),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, text_survives_a_round_trip),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, comments_and_a_torn_end_are_skipped),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, files_are_merged),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, streams_are_read_back),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, a_full_disk_is_told),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, bad_lines_are_told),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, foreign_files_are_refused),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, texts_for_people_are_short),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, misuse_aborts),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, the_program_says_what_is_wrong),
 };
 
 CHECK_MAIN(tests)

@@ -1,32 +1,18 @@
 /* The checker of registers: histories that are wrong in known ways. Random ones: check_wgl_test.c. */
 #include "tests/check/linear.h"
 
-#include <string.h>
-
 #include "tests/lib/check.h"
-
-static struct history h;
-static struct verdict v;
-
-static void setup(void)
-{
-	history_init(&h);
-}
-
-static void teardown(void)
-{
-	history_release(&h);
-}
+#include "tests/lib/check_fixture.h"
 
 /* An operation of client 1 on key 7. */
 static void op(enum history_kind kind, uint64_t from, uint64_t to, uint64_t arg, uint64_t arg2,
 	       enum history_outcome outcome, uint64_t result)
 {
 	struct history_op o = {.client = 1, .kind = kind, .key = 7, .arg = arg, .arg2 = arg2};
-	size_t id = history_invoke(&h, from, &o);
+	size_t id = history_invoke(&chf.h, from, &o);
 
 	if (to != HISTORY_NEVER)
-		history_return(&h, id, to, outcome, &(struct history_result){.value = result});
+		history_return(&chf.h, id, to, outcome, &(struct history_result){.value = result});
 }
 
 static void wrote(uint64_t from, uint64_t to, uint64_t value)
@@ -56,27 +42,22 @@ static void deleted(uint64_t from, uint64_t to, uint64_t result)
 
 static void accepted(void)
 {
-	linear_check(&h, NULL, &v);
-	if (v.code != VERDICT_OK)
-		CHECK_FAIL("%s", v.text);
-	CHECK_STR_EQ(v.name, "ok");
-	CHECK_STR_EQ(v.text, "");
+	linear_check(&chf.h, NULL, &chf.v);
+	chf_accepted();
 }
 
 /* @part: stands in the report. */
 static void refused(const char *part)
 {
-	linear_check(&h, NULL, &v);
-	CHECK_STR_EQ(v.name, "not linearizable");
-	CHECK_INT_EQ(v.code, VERDICT_WRONG);
-	CHECK_CONTAINS(v.text, "key 7");
-	CHECK_CONTAINS(v.text, part);
+	linear_check(&chf.h, NULL, &chf.v);
+	chf_refused("not linearizable", part);
+	CHECK_CONTAINS(chf.v.text, "key 7");
 }
 
 static void nothing_is_right(void)
 {
 	accepted();
-	CHECK_U64_EQ(v.checked, 0);
+	CHECK_U64_EQ(chf.v.checked, 0);
 }
 
 static void one_after_the_other(void)
@@ -94,7 +75,7 @@ static void one_after_the_other(void)
 	deleted(21, 22, HISTORY_UNTOLD);
 	deleted(23, 24, HISTORY_UNTOLD);
 	accepted();
-	CHECK_U64_EQ(v.checked, 12);
+	CHECK_U64_EQ(chf.v.checked, 12);
 }
 
 static void stale_read(void)
@@ -103,8 +84,8 @@ static void stale_read(void)
 	wrote(3, 4, 11);
 	read_(5, 6, 10);
 	refused("[5, 6] read 7 -> ok 10");
-	CHECK_CONTAINS(v.text, "then the value is 11");
-	CHECK_CONTAINS(v.text, "nothing else was pending");
+	CHECK_CONTAINS(chf.v.text, "then the value is 11");
+	CHECK_CONTAINS(chf.v.text, "nothing else was pending");
 }
 
 /* Each of two concurrent reads may see either, but not one after the other the old. */
@@ -264,7 +245,7 @@ static void deleted_key_comes_back(void)
 	deleted(3, 4, 1);
 	read_(5, 6, 10);
 	refused("[5, 6] read 7 -> ok 10");
-	CHECK_CONTAINS(v.text, "then the key is absent");
+	CHECK_CONTAINS(chf.v.text, "then the key is absent");
 }
 
 static void deleted_twice(void)
@@ -302,7 +283,7 @@ static void pending_ones_are_shown(void)
 	read_(20, 21, 12);
 	read_(22, 23, 10);
 	refused("pending, or unknown, were");
-	CHECK_CONTAINS(v.text, "client 1 [3, 50] cas 7 11 13 -> ok 1");
+	CHECK_CONTAINS(chf.v.text, "client 1 [3, 50] cas 7 11 13 -> ok 1");
 }
 
 static void keys_are_apart(void)
@@ -310,21 +291,21 @@ static void keys_are_apart(void)
 	size_t id;
 
 	wrote(1, 2, 10);
-	id = history_invoke(&h, 3, &(struct history_op){.kind = HISTORY_READ, .key = 8});
-	history_return(&h, id, 4, HISTORY_OK, &(struct history_result){.value = HISTORY_ABSENT});
+	id = history_invoke(&chf.h, 3, &(struct history_op){.kind = HISTORY_READ, .key = 8});
+	history_return(&chf.h, id, 4, HISTORY_OK, &(struct history_result){.value = HISTORY_ABSENT});
 	accepted();
-	id = history_invoke(&h, 5, &(struct history_op){.kind = HISTORY_READ, .key = 8});
-	history_return(&h, id, 6, HISTORY_OK, &(struct history_result){.value = 10});
-	linear_check(&h, NULL, &v);
-	CHECK_INT_EQ(v.code, VERDICT_WRONG);
-	CHECK_CONTAINS(v.text, "key 8");
+	id = history_invoke(&chf.h, 5, &(struct history_op){.kind = HISTORY_READ, .key = 8});
+	history_return(&chf.h, id, 6, HISTORY_OK, &(struct history_result){.value = 10});
+	linear_check(&chf.h, NULL, &chf.v);
+	CHECK_INT_EQ(chf.v.code, VERDICT_WRONG);
+	CHECK_CONTAINS(chf.v.text, "key 8");
 }
 
 static void absent_cannot_be_written(void)
 {
 	wrote(1, 2, HISTORY_ABSENT);
-	linear_check(&h, NULL, &v);
-	CHECK_INT_EQ(v.code, VERDICT_UNFIT);
+	linear_check(&chf.h, NULL, &chf.v);
+	CHECK_INT_EQ(chf.v.code, VERDICT_UNFIT);
 }
 
 /* 24 concurrent writes, all seen: far more orders than the limits allow. */
@@ -337,11 +318,11 @@ static void gives_up_at_its_limits(void)
 		wrote(1, 100, 10 + i);
 	for (uint64_t i = 0; i < 24; i++)
 		cas(101, 200, 10 + i, 10 + i, true);
-	linear_check(&h, &few_steps, &v);
-	CHECK_INT_EQ(v.code, VERDICT_GAVE_UP);
-	CHECK_CONTAINS(v.text, "key 7: gave up");
-	linear_check(&h, &little_memory, &v);
-	CHECK_INT_EQ(v.code, VERDICT_GAVE_UP);
+	linear_check(&chf.h, &few_steps, &chf.v);
+	CHECK_INT_EQ(chf.v.code, VERDICT_GAVE_UP);
+	CHECK_CONTAINS(chf.v.text, "key 7: gave up");
+	linear_check(&chf.h, &little_memory, &chf.v);
+	CHECK_INT_EQ(chf.v.code, VERDICT_GAVE_UP);
 }
 
 /* Writes that nobody sees cost nothing, however many run at once. */
@@ -354,43 +335,43 @@ static void unseen_writes_are_cheap(void)
 			wrote(t + 1, t + 100, 10 + t + i);
 		read_(t + 200, t + 201, 10 + t + 77);
 	}
-	linear_check(&h, &few_steps, &v);
-	CHECK_INT_EQ(v.code, VERDICT_OK);
+	linear_check(&chf.h, &few_steps, &chf.v);
+	CHECK_INT_EQ(chf.v.code, VERDICT_OK);
 	read_(20000, 20001, 9010 + 76);
-	linear_check(&h, &few_steps, &v);
-	CHECK_INT_EQ(v.code, VERDICT_WRONG);
+	linear_check(&chf.h, &few_steps, &chf.v);
+	CHECK_INT_EQ(chf.v.code, VERDICT_WRONG);
 }
 
 static const struct check_test tests[] = {
-	CHECK_TEST_WITH(setup, teardown, nothing_is_right),
-	CHECK_TEST_WITH(setup, teardown, one_after_the_other),
-	CHECK_TEST_WITH(setup, teardown, stale_read),
-	CHECK_TEST_WITH(setup, teardown, new_then_old),
-	CHECK_TEST_WITH(setup, teardown, overlapping_reads_see_either),
-	CHECK_TEST_WITH(setup, teardown, equal_times_are_concurrent),
-	CHECK_TEST_WITH(setup, teardown, value_from_nowhere),
-	CHECK_TEST_WITH(setup, teardown, read_of_the_future),
-	CHECK_TEST_WITH(setup, teardown, cas_swapped_twice),
-	CHECK_TEST_WITH(setup, teardown, lost_update_by_cas),
-	CHECK_TEST_WITH(setup, teardown, cas_did_not_swap_though_it_fits),
-	CHECK_TEST_WITH(setup, teardown, failed_write_is_seen),
-	CHECK_TEST_WITH(setup, teardown, failed_write_is_not_seen),
-	CHECK_TEST_WITH(setup, teardown, unknown_write_happens_late),
-	CHECK_TEST_WITH(setup, teardown, unknown_write_seen_then_unseen),
-	CHECK_TEST_WITH(setup, teardown, unknown_write_happens_once),
-	CHECK_TEST_WITH(setup, teardown, unknown_write_not_before_its_call),
-	CHECK_TEST_WITH(setup, teardown, unknown_ones_in_a_chain),
-	CHECK_TEST_WITH(setup, teardown, unknown_write_explains_a_cas),
-	CHECK_TEST_WITH(setup, teardown, unknown_delete),
-	CHECK_TEST_WITH(setup, teardown, deleted_key_comes_back),
-	CHECK_TEST_WITH(setup, teardown, deleted_twice),
-	CHECK_TEST_WITH(setup, teardown, delete_found_nothing_though_there_was),
-	CHECK_TEST_WITH(setup, teardown, the_shortest_prefix_is_shown),
-	CHECK_TEST_WITH(setup, teardown, pending_ones_are_shown),
-	CHECK_TEST_WITH(setup, teardown, keys_are_apart),
-	CHECK_TEST_WITH(setup, teardown, absent_cannot_be_written),
-	CHECK_TEST_WITH(setup, teardown, gives_up_at_its_limits),
-	CHECK_TEST_WITH(setup, teardown, unseen_writes_are_cheap),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, nothing_is_right),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, one_after_the_other),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, stale_read),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, new_then_old),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, overlapping_reads_see_either),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, equal_times_are_concurrent),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, value_from_nowhere),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, read_of_the_future),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, cas_swapped_twice),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, lost_update_by_cas),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, cas_did_not_swap_though_it_fits),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, failed_write_is_seen),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, failed_write_is_not_seen),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, unknown_write_happens_late),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, unknown_write_seen_then_unseen),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, unknown_write_happens_once),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, unknown_write_not_before_its_call),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, unknown_ones_in_a_chain),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, unknown_write_explains_a_cas),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, unknown_delete),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, deleted_key_comes_back),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, deleted_twice),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, delete_found_nothing_though_there_was),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, the_shortest_prefix_is_shown),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, pending_ones_are_shown),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, keys_are_apart),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, absent_cannot_be_written),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, gives_up_at_its_limits),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, unseen_writes_are_cheap),
 };
 
 CHECK_MAIN(tests)

@@ -2,59 +2,32 @@
  * check_elle_test.c. */
 #include "tests/check/serial.h"
 
-#include <string.h>
-
 #include "tests/lib/check.h"
+#include "tests/lib/check_fixture.h"
 
-static struct history h;
-static struct verdict v;
-
-static void setup(void)
+static void judge(const char *lines)
 {
-	history_init(&h);
-}
-
-static void teardown(void)
-{
-	history_release(&h);
-}
-
-static void read_text(const char *lines)
-{
-	char text[4096];
-	struct msg m = {""};
-	FILE *f;
-
-	(void)snprintf(text, sizeof(text), "paxfs-history 1\n%s", lines);
-	history_release(&h);
-	f = fmemopen(text, strlen(text), "r");
-	CHECK_NOT_NULL(f);
-	if (history_read(&h, f, &m) != 0)
-		CHECK_FAIL("%s", m.text);
-	fclose(f);
-	serial_check(&h, &v);
+	chf_text(lines);
+	serial_check(&chf.h, &chf.v);
 }
 
 static void accepted(const char *lines)
 {
-	read_text(lines);
-	if (v.code != VERDICT_OK)
-		CHECK_FAIL("%s", v.text);
+	judge(lines);
+	chf_accepted();
 }
 
 /* @part: stands in the report. */
 static void refused(const char *name, const char *part, const char *lines)
 {
-	read_text(lines);
-	CHECK_STR_EQ(v.name, name);
-	CHECK_INT_EQ(v.code, strcmp(name, "unfit") == 0 ? VERDICT_UNFIT : VERDICT_WRONG);
-	CHECK_CONTAINS(v.text, part);
+	judge(lines);
+	chf_refused(name, part);
 }
 
 static void nothing_is_right(void)
 {
 	accepted("");
-	CHECK_U64_EQ(v.checked, 0);
+	CHECK_U64_EQ(chf.v.checked, 0);
 }
 
 static void one_after_the_other(void)
@@ -65,7 +38,7 @@ static void one_after_the_other(void)
 		 "r 1 4 ok r 7 [1] a 7 2 r 7 [1,2] a 8 1\n"
 		 "i 2 1 5 txn r 7 r 8\n"
 		 "r 2 6 ok r 7 [1,2] r 8 [1]\n");
-	CHECK_U64_EQ(v.checked, 3);
+	CHECK_U64_EQ(chf.v.checked, 3);
 }
 
 static void appended_twice_is_unfit(void)
@@ -398,39 +371,39 @@ static void the_shortest_cycle_is_shown(void)
 }
 
 static const struct check_test tests[] = {
-	CHECK_TEST_WITH(setup, teardown, nothing_is_right),
-	CHECK_TEST_WITH(setup, teardown, one_after_the_other),
-	CHECK_TEST_WITH(setup, teardown, appended_twice_is_unfit),
-	CHECK_TEST_WITH(setup, teardown, contradicts_its_own_append),
-	CHECK_TEST_WITH(setup, teardown, reads_differ_within_a_transaction),
-	CHECK_TEST_WITH(setup, teardown, duplicate_element),
-	CHECK_TEST_WITH(setup, teardown, garbage_read),
-	CHECK_TEST_WITH(setup, teardown, aborted_read),
-	CHECK_TEST_WITH(setup, teardown, aborted_read_apart),
-	CHECK_TEST_WITH(setup, teardown, intermediate_read),
-	CHECK_TEST_WITH(setup, teardown, incompatible_order),
-	CHECK_TEST_WITH(setup, teardown, own_appends_in_the_wrong_order),
-	CHECK_TEST_WITH(setup, teardown, lost_append),
-	CHECK_TEST_WITH(setup, teardown, one_of_two_appends_lost),
-	CHECK_TEST_WITH(setup, teardown, torn_transaction),
-	CHECK_TEST_WITH(setup, teardown, unknown_append_may_show_late_or_never),
-	CHECK_TEST_WITH(setup, teardown, unknown_append_seen_then_unseen),
-	CHECK_TEST_WITH(setup, teardown, unknown_transaction_is_atomic_too),
-	CHECK_TEST_WITH(setup, teardown, write_cycle),
-	CHECK_TEST_WITH(setup, teardown, circular_information_flow),
-	CHECK_TEST_WITH(setup, teardown, read_skew),
-	CHECK_TEST_WITH(setup, teardown, lost_update),
-	CHECK_TEST_WITH(setup, teardown, lost_update_unseen),
-	CHECK_TEST_WITH(setup, teardown, one_unseen_update_is_right),
-	CHECK_TEST_WITH(setup, teardown, write_skew),
-	CHECK_TEST_WITH(setup, teardown, long_fork),
-	CHECK_TEST_WITH(setup, teardown, stale_read_is_serialisable_but_late),
-	CHECK_TEST_WITH(setup, teardown, stale_read_while_it_runs_is_right),
-	CHECK_TEST_WITH(setup, teardown, writes_against_time),
-	CHECK_TEST_WITH(setup, teardown, read_of_the_future),
-	CHECK_TEST_WITH(setup, teardown, write_skew_in_time),
-	CHECK_TEST_WITH(setup, teardown, failed_and_unseen_ones_do_not_count),
-	CHECK_TEST_WITH(setup, teardown, the_shortest_cycle_is_shown),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, nothing_is_right),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, one_after_the_other),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, appended_twice_is_unfit),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, contradicts_its_own_append),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, reads_differ_within_a_transaction),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, duplicate_element),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, garbage_read),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, aborted_read),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, aborted_read_apart),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, intermediate_read),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, incompatible_order),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, own_appends_in_the_wrong_order),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, lost_append),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, one_of_two_appends_lost),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, torn_transaction),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, unknown_append_may_show_late_or_never),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, unknown_append_seen_then_unseen),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, unknown_transaction_is_atomic_too),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, write_cycle),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, circular_information_flow),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, read_skew),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, lost_update),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, lost_update_unseen),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, one_unseen_update_is_right),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, write_skew),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, long_fork),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, stale_read_is_serialisable_but_late),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, stale_read_while_it_runs_is_right),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, writes_against_time),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, read_of_the_future),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, write_skew_in_time),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, failed_and_unseen_ones_do_not_count),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, the_shortest_cycle_is_shown),
 };
 
 CHECK_MAIN(tests)

@@ -7,50 +7,25 @@
 #include <string.h>
 
 #include "tests/lib/check.h"
+#include "tests/lib/check_fixture.h"
 #include "tests/unit/check_random.h"
 
-static struct history h;
-static struct verdict v;
-
-static void setup(void)
+static void judge(const char *lines)
 {
-	history_init(&h);
-}
-
-static void teardown(void)
-{
-	history_release(&h);
-}
-
-static void given(const char *lines)
-{
-	char text[4096];
-	struct msg m = {""};
-	FILE *f;
-
-	(void)snprintf(text, sizeof(text), "paxfs-history 1\n%s", lines);
-	history_release(&h);
-	f = fmemopen(text, strlen(text), "r");
-	CHECK_NOT_NULL(f);
-	if (history_read(&h, f, &m) != 0)
-		CHECK_FAIL("%s", m.text);
-	fclose(f);
-	judge_history(&h, NULL, &v);
+	chf_text(lines);
+	judge_history(&chf.h, NULL, &chf.v);
 }
 
 static void accepted(const char *lines)
 {
-	given(lines);
-	if (v.code != VERDICT_OK)
-		CHECK_FAIL("%s", v.text);
+	judge(lines);
+	chf_accepted();
 }
 
 static void refused(const char *name, const char *part, const char *lines)
 {
-	given(lines);
-	CHECK_STR_EQ(v.name, name);
-	CHECK_INT_EQ(v.code, strcmp(name, "unfit") == 0 ? VERDICT_UNFIT : VERDICT_WRONG);
-	CHECK_CONTAINS(v.text, part);
+	judge(lines);
+	chf_refused(name, part);
 }
 
 /* ---- the bank ---- */
@@ -64,7 +39,7 @@ static void all_money_is_there(void)
 		 "r 1 4 unknown\n"
 		 "i 2 1 3 balances\n"
 		 "r 2 4 failed\n");
-	CHECK_U64_EQ(v.checked, 1);
+	CHECK_U64_EQ(chf.v.checked, 1);
 	accepted("bank 2 -5 1\n"
 		 "i 0 1 1 balances\n"
 		 "r 0 2 ok [-10,5]\n");
@@ -311,7 +286,7 @@ static void the_first_wrong_one_is_told(void)
 		 "r 1 4 ok 0\n"
 		 "i 2 1 3 members 3\n"
 		 "r 2 4 ok []\n");
-	CHECK_U64_EQ(v.checked, 3);
+	CHECK_U64_EQ(chf.v.checked, 3);
 }
 
 /* ---- random ---- */
@@ -333,23 +308,23 @@ static void run_model(uint64_t seed, size_t ops, bool unlucky)
 	size_t member_count = 0;
 	uint64_t sum = 0, now = 1;
 
-	history_release(&h);
+	chf_start_over();
 	memset(clients, 0, sizeof(clients));
-	while (h.count < ops) {
+	while (chf.h.count < ops) {
 		struct running *c = &clients[rng_below(&r, 6)];
 		struct history_op op = {.kind = (enum history_kind)(HISTORY_ADD + rng_below(&r, 4)),
-					.arg = h.count};
+					.arg = chf.h.count};
 		struct history_result res;
 		enum history_outcome outcome = HISTORY_OK;
 
 		now += rng_below(&r, 3);
 		if (!c->called) {
-			c->id = history_invoke(&h, now, &op);
+			c->id = history_invoke(&chf.h, now, &op);
 			c->called = true;
 			c->happened = false;
 			continue;
 		}
-		op = h.ops[c->id];
+		op = chf.h.ops[c->id];
 		if (!c->happened && !(unlucky && rng_below(&r, 10) == 0)) {
 			sum += op.kind == HISTORY_ADD ? op.arg : 0;
 			if (op.kind == HISTORY_INSERT)
@@ -364,7 +339,7 @@ static void run_model(uint64_t seed, size_t ops, bool unlucky)
 			outcome = !c->happened && rng_below(&r, 2) ? HISTORY_FAILED : HISTORY_UNKNOWN;
 		res = (struct history_result){.value = c->value, .list = c->list};
 		res.list_count = op.kind == HISTORY_MEMBERS ? c->list_count : 0;
-		history_return(&h, c->id, now, outcome, &res);
+		history_return(&chf.h, c->id, now, outcome, &res);
 		c->called = false;
 	}
 }
@@ -375,17 +350,17 @@ static void model_histories_are_accepted(void)
 
 	for (unsigned n = 0; n < 2000; n++) {
 		run_model(seeds[n % 2] + n * 7919, 10 + n % 300, n % 4 != 0);
-		judge_history(&h, NULL, &v);
-		if (v.code != VERDICT_OK)
-			CHECK_FAIL("round %u: %s", n, v.text);
+		judge_history(&chf.h, NULL, &chf.v);
+		if (chf.v.code != VERDICT_OK)
+			CHECK_FAIL("round %u: %s", n, chf.v.text);
 	}
 }
 
 /* Takes one element out of a read that had to have it, or adds to a counter what was added before. */
 static bool change_one(struct rng *r)
 {
-	struct history_op *op = &h.ops[rng_below(r, h.count)];
-	const struct history_op *other = &h.ops[rng_below(r, h.count)];
+	struct history_op *op = &chf.h.ops[rng_below(r, chf.h.count)];
+	const struct history_op *other = &chf.h.ops[rng_below(r, chf.h.count)];
 	bool before = other->outcome == HISTORY_OK && other->return_ns < op->invoke_ns;
 
 	if (op->outcome != HISTORY_OK || !before || other->arg == 0)
@@ -416,40 +391,40 @@ static void changed_histories_are_refused(void)
 		run_model(seeds[n % 2] + n * 7919, 50 + n % 300, n % 4 != 0);
 		for (unsigned tries = 0; tries < 100 && !changed; tries++)
 			changed = change_one(&r);
-		judge_history(&h, NULL, &v);
-		if (changed && v.code != VERDICT_WRONG)
-			CHECK_FAIL("round %u: %s", n, v.name);
+		judge_history(&chf.h, NULL, &chf.v);
+		if (changed && chf.v.code != VERDICT_WRONG)
+			CHECK_FAIL("round %u: %s", n, chf.v.name);
 		refusals += changed;
 	}
 	CHECK_TRUE(refusals > 1000);
 }
 
 static const struct check_test tests[] = {
-	CHECK_TEST_WITH(setup, teardown, all_money_is_there),
-	CHECK_TEST_WITH(setup, teardown, money_is_lost),
-	CHECK_TEST_WITH(setup, teardown, money_is_made),
-	CHECK_TEST_WITH(setup, teardown, account_below_zero),
-	CHECK_TEST_WITH(setup, teardown, account_is_missing),
-	CHECK_TEST_WITH(setup, teardown, bank_without_rules),
-	CHECK_TEST_WITH(setup, teardown, counts_once),
-	CHECK_TEST_WITH(setup, teardown, acknowledged_addition_is_lost),
-	CHECK_TEST_WITH(setup, teardown, addition_counts_twice),
-	CHECK_TEST_WITH(setup, teardown, failed_addition_counts),
-	CHECK_TEST_WITH(setup, teardown, counted_before_it_began),
-	CHECK_TEST_WITH(setup, teardown, counter_goes_back),
-	CHECK_TEST_WITH(setup, teardown, lost_between_two_reads),
-	CHECK_TEST_WITH(setup, teardown, concurrent_additions_may_count),
-	CHECK_TEST_WITH(setup, teardown, sums_overflow),
-	CHECK_TEST_WITH(setup, teardown, elements_stay),
-	CHECK_TEST_WITH(setup, teardown, acknowledged_element_is_lost),
-	CHECK_TEST_WITH(setup, teardown, failed_element_is_seen),
-	CHECK_TEST_WITH(setup, teardown, failed_and_tried_again),
-	CHECK_TEST_WITH(setup, teardown, element_from_nowhere),
-	CHECK_TEST_WITH(setup, teardown, seen_then_unseen),
-	CHECK_TEST_WITH(setup, teardown, element_twice),
-	CHECK_TEST_WITH(setup, teardown, the_first_wrong_one_is_told),
-	CHECK_TEST_WITH(setup, teardown, model_histories_are_accepted),
-	CHECK_TEST_WITH(setup, teardown, changed_histories_are_refused),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, all_money_is_there),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, money_is_lost),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, money_is_made),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, account_below_zero),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, account_is_missing),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, bank_without_rules),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, counts_once),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, acknowledged_addition_is_lost),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, addition_counts_twice),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, failed_addition_counts),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, counted_before_it_began),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, counter_goes_back),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, lost_between_two_reads),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, concurrent_additions_may_count),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, sums_overflow),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, elements_stay),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, acknowledged_element_is_lost),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, failed_element_is_seen),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, failed_and_tried_again),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, element_from_nowhere),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, seen_then_unseen),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, element_twice),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, the_first_wrong_one_is_told),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, model_histories_are_accepted),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, changed_histories_are_refused),
 };
 
 CHECK_MAIN(tests)

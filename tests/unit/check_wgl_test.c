@@ -5,34 +5,8 @@
 #include <time.h>
 
 #include "tests/lib/check.h"
+#include "tests/lib/check_fixture.h"
 #include "tests/unit/check_random.h"
-
-static struct history h;
-static struct verdict v;
-
-static void setup(void)
-{
-	history_init(&h);
-}
-
-static void teardown(void)
-{
-	history_release(&h);
-}
-
-static void start_over(void)
-{
-	history_release(&h);
-	history_init(&h);
-}
-
-static void show(void)
-{
-	char text[256];
-
-	for (size_t i = 0; i < h.count; i++)
-		fprintf(stderr, "  %s\n", history_op_text(&h.ops[i], text, sizeof(text)));
-}
 
 /* ---- all orders ---- */
 
@@ -63,8 +37,8 @@ static bool brute_step(const struct history_op *op, uint64_t *value)
 
 static bool may_be_next(uint32_t left, size_t i)
 {
-	for (size_t j = 0; j < h.count; j++)
-		if ((left >> j & 1) != 0 && history_done_ns(&h.ops[j]) < h.ops[i].invoke_ns)
+	for (size_t j = 0; j < chf.h.count; j++)
+		if ((left >> j & 1) != 0 && history_done_ns(&chf.h.ops[j]) < chf.h.ops[i].invoke_ns)
 			return false;
 	return true;
 }
@@ -74,14 +48,14 @@ static bool brute(uint32_t left, uint64_t value)
 {
 	bool done = true;
 
-	for (size_t i = 0; i < h.count; i++)
-		done &= (left >> i & 1) == 0 || h.ops[i].outcome == HISTORY_UNKNOWN;
+	for (size_t i = 0; i < chf.h.count; i++)
+		done &= (left >> i & 1) == 0 || chf.h.ops[i].outcome == HISTORY_UNKNOWN;
 	if (done)
 		return true;
-	for (size_t i = 0; i < h.count; i++) {
+	for (size_t i = 0; i < chf.h.count; i++) {
 		uint64_t after = value;
 
-		if ((left >> i & 1) != 0 && may_be_next(left, i) && brute_step(&h.ops[i], &after) &&
+		if ((left >> i & 1) != 0 && may_be_next(left, i) && brute_step(&chf.h.ops[i], &after) &&
 		    brute(left & ~(1u << i), after))
 			return true;
 	}
@@ -92,8 +66,8 @@ static bool brute_check(void)
 {
 	uint32_t left = 0;
 
-	for (size_t i = 0; i < h.count; i++)
-		left |= h.ops[i].outcome != HISTORY_FAILED ? 1u << i : 0;
+	for (size_t i = 0; i < chf.h.count; i++)
+		left |= chf.h.ops[i].outcome != HISTORY_FAILED ? 1u << i : 0;
 	return brute(left, HISTORY_ABSENT);
 }
 
@@ -107,7 +81,7 @@ static uint64_t any_value(struct rng *r, uint64_t values)
 /* Any operation, with any result. @weights: how often READ, WRITE, CAS, DELETE. */
 static void any_op(struct rng *r, const unsigned weights[4], uint64_t span, uint64_t values)
 {
-	struct history_op op = {.client = (uint32_t)h.count};
+	struct history_op op = {.client = (uint32_t)chf.h.count};
 	uint64_t pick = rng_below(r, weights[0] + weights[1] + weights[2] + weights[3]);
 	uint64_t from = rng_below(r, 20), kind = 0;
 	struct history_result res = {0};
@@ -121,10 +95,10 @@ static void any_op(struct rng *r, const unsigned weights[4], uint64_t span, uint
 	res.value = op.kind == HISTORY_READ ? any_value(r, values) : rng_below(r, 2);
 	if (op.kind == HISTORY_DELETE && rng_below(r, 2) == 0)
 		res.value = HISTORY_UNTOLD;
-	id = history_invoke(&h, from, &op);
+	id = history_invoke(&chf.h, from, &op);
 	if (rng_below(r, 12) == 0)
 		return;
-	history_return(&h, id, from + rng_below(r, span),
+	history_return(&chf.h, id, from + rng_below(r, span),
 		       rng_below(r, 10) == 0   ? HISTORY_FAILED
 		       : rng_below(r, 5) == 0 ? HISTORY_UNKNOWN
 					      : HISTORY_OK,
@@ -141,15 +115,15 @@ static void compare(uint64_t seed, const unsigned weights[4], size_t ops_max, un
 		size_t ops = 1 + rng_below(&r, ops_max);
 		bool want;
 
-		start_over();
+		chf_start_over();
 		for (size_t i = 0; i < ops; i++)
 			any_op(&r, weights, span, values);
 		want = brute_check();
 		right += want;
-		linear_check(&h, NULL, &v);
-		if ((v.code == VERDICT_OK) != want) {
-			show();
-			CHECK_FAIL("seed %llu, round %u: %s", (unsigned long long)seed, n, v.text);
+		linear_check(&chf.h, NULL, &chf.v);
+		if ((chf.v.code == VERDICT_OK) != want) {
+			chf_show();
+			CHECK_FAIL("seed %llu, round %u: %s", (unsigned long long)seed, n, chf.v.text);
 		}
 	}
 	CHECK_TRUE(right > rounds / 50 && right < rounds - rounds / 50); /* both kinds occurred */
@@ -203,7 +177,7 @@ struct model {
 
 static uint64_t model_apply(struct model *m, size_t id)
 {
-	const struct history_op *op = &h.ops[id];
+	const struct history_op *op = &chf.h.ops[id];
 	uint64_t was = m->value;
 
 	switch (op->kind) {
@@ -232,7 +206,7 @@ static void model_call(struct model *m, uint32_t c)
 			      : HISTORY_DELETE;
 	op.arg = op.kind == HISTORY_CAS ? m->value : m->next_value++;
 	op.arg2 = m->next_value++;
-	m->clients[c].id = history_invoke(&h, m->now, &op);
+	m->clients[c].id = history_invoke(&chf.h, m->now, &op);
 	m->clients[c].phase = CALLED;
 }
 
@@ -241,10 +215,10 @@ static void model_lose(struct model *m, struct client *c)
 {
 	c->phase = IDLE;
 	if (rng_below(&m->r, 2) == 0) {
-		history_return(&h, c->id, m->now, HISTORY_FAILED, NULL);
+		history_return(&chf.h, c->id, m->now, HISTORY_FAILED, NULL);
 		return;
 	}
-	history_return(&h, c->id, m->now, HISTORY_UNKNOWN, NULL);
+	history_return(&chf.h, c->id, m->now, HISTORY_UNKNOWN, NULL);
 	if (m->late_count < LATE_MAX)
 		m->late[m->late_count++] = c->id;
 }
@@ -273,7 +247,7 @@ static void model_step(struct model *m, uint32_t clients)
 		c->phase = DONE;
 	} else {
 		res = (struct history_result){.value = c->result};
-		history_return(&h, c->id, m->now, unlucky ? HISTORY_UNKNOWN : HISTORY_OK, &res);
+		history_return(&chf.h, c->id, m->now, unlucky ? HISTORY_UNKNOWN : HISTORY_OK, &res);
 		c->phase = IDLE;
 	}
 }
@@ -282,8 +256,8 @@ static void model_run(uint64_t seed, uint32_t clients, size_t ops, unsigned unkn
 {
 	struct model m = {.r = {seed}, .value = HISTORY_ABSENT, .now = 1, .unknown_ppm = unknown_ppm};
 
-	start_over();
-	while (h.count < ops)
+	chf_start_over();
+	while (chf.h.count < ops)
 		model_step(&m, clients);
 }
 
@@ -295,17 +269,17 @@ static void model_histories_are_accepted(void)
 		uint64_t seed = seeds[n % 2] + n * 7919;
 
 		model_run(seed, 1 + n % 8, 20 + n % 200, n % 3 * 50000);
-		linear_check(&h, NULL, &v);
-		if (v.code != VERDICT_OK)
-			CHECK_FAIL("seed %llu, round %u: %s", (unsigned long long)seed, n, v.text);
+		linear_check(&chf.h, NULL, &chf.v);
+		if (chf.v.code != VERDICT_OK)
+			CHECK_FAIL("seed %llu, round %u: %s", (unsigned long long)seed, n, chf.v.text);
 	}
 }
 
 /* Changes the result of the @nth OK read, if there is one. */
 static struct history_op *nth_read(uint64_t nth)
 {
-	for (size_t i = 0; i < h.count; i++) {
-		struct history_op *op = &h.ops[i];
+	for (size_t i = 0; i < chf.h.count; i++) {
+		struct history_op *op = &chf.h.ops[i];
 
 		if (op->kind == HISTORY_READ && op->outcome == HISTORY_OK && nth-- == 0)
 			return op;
@@ -319,8 +293,8 @@ static uint64_t overwritten_before(const struct history_op *read)
 {
 	const struct history_op *old = NULL;
 
-	for (size_t i = 0; i < h.count; i++) {
-		const struct history_op *op = &h.ops[i];
+	for (size_t i = 0; i < chf.h.count; i++) {
+		const struct history_op *op = &chf.h.ops[i];
 
 		if (op->kind != HISTORY_WRITE || op->outcome != HISTORY_OK ||
 		    op->return_ns >= read->invoke_ns)
@@ -352,9 +326,9 @@ static void changed_histories_are_refused(void)
 		if (value == HISTORY_ABSENT)
 			continue;
 		read->result = value;
-		linear_check(&h, NULL, &v);
-		if (v.code != VERDICT_WRONG)
-			CHECK_FAIL("seed %llu, round %u: %s", (unsigned long long)seed, n, v.name);
+		linear_check(&chf.h, NULL, &chf.v);
+		if (chf.v.code != VERDICT_WRONG)
+			CHECK_FAIL("seed %llu, round %u: %s", (unsigned long long)seed, n, chf.v.name);
 		refused++;
 	}
 	CHECK_TRUE(refused > 1000);
@@ -368,27 +342,27 @@ static void twenty_thousand_operations(void)
 		struct history_op *last;
 
 		model_run(300 + clients, clients, 20000, 10000);
-		linear_check(&h, NULL, &v);
-		CHECK_STR_EQ(v.name, "ok");
+		linear_check(&chf.h, NULL, &chf.v);
+		CHECK_STR_EQ(chf.v.name, "ok");
 		last = nth_read(8000);
 		if (last == NULL)
 			CHECK_FAIL("too few reads");
 		else
 			last->result = overwritten_before(last);
-		linear_check(&h, NULL, &v);
-		CHECK_STR_EQ(v.name, "not linearizable");
+		linear_check(&chf.h, NULL, &chf.v);
+		CHECK_STR_EQ(chf.v.name, "not linearizable");
 	}
 	printf("six histories of 20,000 operations: %.1f s\n",
 	       (double)(clock() - begin) / CLOCKS_PER_SEC);
 }
 
 static const struct check_test tests[] = {
-	CHECK_TEST_WITH(setup, teardown, all_kinds_against_all_orders),
-	CHECK_TEST_WITH(setup, teardown, reads_and_writes_against_all_orders),
-	CHECK_TEST_WITH(setup, teardown, cas_against_all_orders),
-	CHECK_TEST_WITH(setup, teardown, model_histories_are_accepted),
-	CHECK_TEST_WITH(setup, teardown, changed_histories_are_refused),
-	CHECK_TEST_WITH(setup, teardown, twenty_thousand_operations),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, all_kinds_against_all_orders),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, reads_and_writes_against_all_orders),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, cas_against_all_orders),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, model_histories_are_accepted),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, changed_histories_are_refused),
+	CHECK_TEST_WITH(chf_setup, chf_teardown, twenty_thousand_operations),
 };
 
 CHECK_MAIN(tests)

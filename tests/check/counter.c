@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "tests/check/order.h"
 
 #define SUM_MAX (INT64_MAX / 4) /* of all additions, so that sums of two never overflow */
 
@@ -227,18 +228,6 @@ static bool check_sums(const struct count *c, struct verdict *v)
 
 /* ---- all counters ---- */
 
-static int by_key(const void *a, const void *b)
-{
-	const struct history_op *x = *(const struct history_op *const *)a;
-	const struct history_op *y = *(const struct history_op *const *)b;
-
-	if (x->key != y->key)
-		return x->key < y->key ? -1 : 1;
-	if (x->kind != y->kind)
-		return x->kind < y->kind ? -1 : 1;
-	return x < y ? -1 : x > y;
-}
-
 static bool can_matter(const struct history_op *op)
 {
 	return (op->kind == HISTORY_ADD && op->outcome != HISTORY_FAILED) ||
@@ -247,14 +236,10 @@ static bool can_matter(const struct history_op *op)
 
 void counter_check(const struct history *h, struct verdict *v)
 {
-	const struct history_op **ops = mem_must_alloc((h->count + 1) * sizeof(*ops));
-	size_t count = 0;
+	size_t count;
+	const struct history_op **ops = order_by_key(h, can_matter, &count);
 
 	verdict_init(v);
-	for (size_t i = 0; i < h->count; i++)
-		if (can_matter(&h->ops[i]))
-			ops[count++] = &h->ops[i];
-	sort(ops, count, by_key);
 	v->checked = count;
 	for (size_t from = 0, to = 0; from < count && v->code == VERDICT_OK; from = to) {
 		struct count c = {.adds = ops + from};

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "tests/check/linear_search.h"
+#include "tests/check/order.h"
 
 /* ---- what can have been seen ---- */
 
@@ -15,20 +16,13 @@ struct seen {
 			    * named: any other may have made it so. 0: never */
 };
 
-static int u64_cmp(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 /* The name of @value: a small number, or LINEAR_NONE. */
 static uint32_t name_of(const struct seen *s, uint64_t value)
 {
 	const uint64_t *at = NULL;
 
 	if (s->count > 0)
-		at = bsearch(&value, s->values, s->count, sizeof(value), u64_cmp);
+		at = bsearch(&value, s->values, s->count, sizeof(value), order_u64);
 	return at != NULL ? (uint32_t)(at - s->values) : LINEAR_NONE;
 }
 
@@ -36,7 +30,7 @@ static void sort_names(struct seen *s)
 {
 	size_t n = 0;
 
-	qsort(s->values, s->count, sizeof(*s->values), u64_cmp);
+	qsort(s->values, s->count, sizeof(*s->values), order_u64);
 	for (size_t i = 0; i < s->count; i++)
 		if (n == 0 || s->values[n - 1] != s->values[i])
 			s->values[n++] = s->values[i];
@@ -321,7 +315,7 @@ static void find_shortest(const struct record *r, struct linear_key *k, struct v
 	for (uint32_t i = 0; i < r->count; i++)
 		if (history_done_ns(r->ops[i]) != HISTORY_NEVER)
 			ends[n++] = r->ops[i]->return_ns;
-	qsort(ends, n, sizeof(*ends), u64_cmp);
+	qsort(ends, n, sizeof(*ends), order_u64);
 	wrong = n - 1;
 	while (wrong - good > 1) {
 		size_t middle = good + (wrong - good) / 2;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "tests/check/order.h"
 
 void serial_add_txn(const struct serial *s, uint32_t txn, struct verdict *v)
 {
@@ -215,18 +216,11 @@ static void find_keys(struct serial *s)
 	s->elements = mem_must_alloc(longest * sizeof(struct serial_append *));
 }
 
-static int u64_cmp(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static void check_duplicates(const struct serial *s, const struct serial_read *r, struct verdict *v)
 {
 	uint64_t *sorted = mem_must_dup(r->list, r->count * sizeof(*sorted));
 
-	qsort(sorted, r->count, sizeof(*sorted), u64_cmp);
+	qsort(sorted, r->count, sizeof(*sorted), order_u64);
 	for (size_t i = 1; i < r->count && v->code == VERDICT_OK; i++) {
 		if (sorted[i] != sorted[i - 1])
 			continue;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "tests/check/order.h"
 
 struct element {
 	uint64_t value;
@@ -115,13 +116,6 @@ static void check_listed(const struct set *s, const struct history_op *read, siz
 	}
 }
 
-static int u64_cmp(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static size_t count_due(const struct set *s, uint64_t at_ns)
 {
 	size_t low = 0, high = s->count;
@@ -183,7 +177,7 @@ static void check_set(struct set *s, struct verdict *v)
 	s->due = mem_must_alloc((s->count + 1) * sizeof(*s->due));
 	for (size_t i = 0; i < s->count; i++)
 		s->due[i] = due_ns(&s->elements[i]);
-	qsort(s->due, s->count, sizeof(*s->due), u64_cmp);
+	qsort(s->due, s->count, sizeof(*s->due), order_u64);
 	for (size_t i = 0; i < n && v->code == VERDICT_OK; i++)
 		check_due(s, reads[i], n + i + 1, v);
 	mem_free(s->due);
@@ -191,18 +185,6 @@ static void check_set(struct set *s, struct verdict *v)
 }
 
 /* ---- all sets ---- */
-
-static int by_key(const void *a, const void *b)
-{
-	const struct history_op *x = *(const struct history_op *const *)a;
-	const struct history_op *y = *(const struct history_op *const *)b;
-
-	if (x->key != y->key)
-		return x->key < y->key ? -1 : 1;
-	if (x->kind != y->kind)
-		return x->kind < y->kind ? -1 : 1;
-	return x < y ? -1 : x > y;
-}
 
 static bool can_matter(const struct history_op *op)
 {
@@ -212,14 +194,10 @@ static bool can_matter(const struct history_op *op)
 
 void set_check(const struct history *h, struct verdict *v)
 {
-	const struct history_op **ops = mem_must_alloc((h->count + 1) * sizeof(*ops));
-	size_t count = 0;
+	size_t count;
+	const struct history_op **ops = order_by_key(h, can_matter, &count);
 
 	verdict_init(v);
-	for (size_t i = 0; i < h->count; i++)
-		if (can_matter(&h->ops[i]))
-			ops[count++] = &h->ops[i];
-	qsort(ops, count, sizeof(*ops), by_key);
 	v->checked = count;
 	for (size_t from = 0, to = 0; from < count && v->code == VERDICT_OK; from = to) {
 		struct set s = {.ops = ops + from};

@@ -8,17 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
 #include "tests/lib/check.h"
+#include "tests/lib/forked.h"
 
 static struct fault running; /* the last run; nth 0: it ended well */
 
 void fault_arm(struct fault *f)
 {
+	if (!f)
+		return;
 	f->armed = !f->fired;
 	if (f->armed)
 		mem_fail_nth(f->left);
@@ -26,7 +28,7 @@ void fault_arm(struct fault *f)
 
 void fault_disarm(struct fault *f)
 {
-	if (!f->armed)
+	if (!f || !f->armed)
 		return;
 	f->left = mem_fail_left();
 	f->fired = f->left == 0;
@@ -99,55 +101,38 @@ unsigned long fault_every(const char *name, fault_fn *fn, void *ctx)
 
 enum { CHILD_FIRED = 40, CHILD_DONE, CHILD_FAILED };
 
-_Noreturn static void child(struct fault *f, fault_fn *fn, int err_fd)
+struct child {
+	struct fault *f;
+	fault_fn *fn;
+};
+
+static void child(void *ctx)
 {
+	const struct child *c = ctx;
 	struct rlimit no_core = {0, 0};
 	unsigned before = check_failures();
 	bool fired;
 
-	(void)dup2(err_fd, STDERR_FILENO);
 	(void)setrlimit(RLIMIT_CORE, &no_core);
 	(void)signal(SIGABRT, SIG_DFL);
 	/* A failed check must not go on with the parent's tests in here. */
 	if (CU_get_current_test() != NULL)
 		CU_get_current_test()->pJumpBuf = NULL;
-	fired = run_once(f, fn);
+	fired = run_once(c->f, c->fn);
 	_exit(check_failures() > before ? CHILD_FAILED : fired ? CHILD_FIRED : CHILD_DONE);
-}
-
-/* Exit status, or minus the signal; what it wrote is in @text. */
-static int run_child(struct fault *f, fault_fn *fn, char *text, size_t size)
-{
-	int fds[2], status = 0;
-	size_t len = 0;
-	ssize_t n;
-	pid_t pid;
-
-	fflush(NULL);
-	CHECK_INT_EQ(pipe(fds), 0);
-	pid = fork();
-	CHECK_TRUE(pid >= 0);
-	if (pid == 0)
-		child(f, fn, fds[1]);
-	close(fds[1]);
-	while ((n = read(fds[0], text + len, size - 1 - len)) > 0)
-		len = len + (size_t)n < size - 1 ? len + (size_t)n : size / 2;
-	text[len] = '\0';
-	close(fds[0]);
-	CHECK_INT_EQ(waitpid(pid, &status, 0), pid);
-	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 unsigned long fault_every_forked(const char *name, fault_fn *fn, void *ctx, const char *why)
 {
 	const char *only = getenv("FAULT_NTH");
 	struct fault f = {.name = name, .ctx = ctx, .nth = only ? strtoul(only, NULL, 10) : 1};
+	struct child c = {&f, fn};
 	unsigned long n = 0, died = 0;
 	static char text[16384];
 
 	mem_count_live(true);
 	for (;; f.nth++) {
-		int status = run_child(&f, fn, text, sizeof(text));
+		int status = forked(child, &c, text, sizeof(text));
 
 		running = f;
 		if (status == CHILD_DONE)

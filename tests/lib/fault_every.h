@@ -35,8 +35,34 @@ struct fault {
 
 typedef void fault_fn(struct fault *f);
 
-void fault_arm(struct fault *f);    /* does nothing when it has fired */
+/* Both do nothing without a @f: where the same code also runs outside of a scenario. */
+void fault_arm(struct fault *f);    /* nor when it has fired */
 void fault_disarm(struct fault *f); /* may be called twice */
+
+/* For tests linked with --wrap=NAME: what they call by that name runs armed. @fault is a struct fault *
+ * of the file. A call without a result, and one with. */
+#define FAULT_WRAP(fault, name, parameters, arguments)                                             \
+	void __real_##name parameters;                                                             \
+	void __wrap_##name parameters;                                                             \
+	void __wrap_##name parameters                                                              \
+	{                                                                                          \
+		fault_arm(fault);                                                                  \
+		__real_##name arguments;                                                           \
+		fault_disarm(fault);                                                               \
+	}
+
+#define FAULT_WRAP_RESULT(fault, type, name, parameters, arguments)                                \
+	type __real_##name parameters;                                                             \
+	type __wrap_##name parameters;                                                             \
+	type __wrap_##name parameters                                                              \
+	{                                                                                          \
+		type result;                                                                       \
+                                                                                                   \
+		fault_arm(fault);                                                                  \
+		result = __real_##name arguments;                                                  \
+		fault_disarm(fault);                                                               \
+		return result;                                                                     \
+	}
 
 bool fault_has_fired(const struct fault *f); /* also while armed */
 

@@ -1,6 +1,5 @@
 #include "tests/lib/kv_engine_fixture.h"
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "tests/lib/check.h"
+#include "tests/lib/scratch.h"
 
 #define MEMORY (8u * 1024 * 1024) /* little, so that RocksDB flushes and compacts in tests too */
 
@@ -61,19 +61,11 @@ void ef_reopen(struct engine_fixture *f)
 		CHECK_FAIL("open: %s: %s", err_name(err), m.text);
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)type;
-	(void)ftw;
-	return remove(path);
-}
-
 void ef_close(struct engine_fixture *f)
 {
 	ef_shut(f);
 	if (f->dir[0])
-		nftw(f->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		scratch_remove(f->dir);
 	f->dir[0] = '\0';
 }
 

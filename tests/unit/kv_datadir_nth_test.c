@@ -1,12 +1,9 @@
 /* kv/datadir: each file call fails once, or is the last one of its process. Afterwards a file is
  * what it was or what it was to be, never half; and what was reported as written is there;
  * messages name the file. */
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -14,37 +11,19 @@
 #include "kv/datadir.h"
 #include "tests/lib/check.h"
 #include "tests/lib/fault_every.h"
+#include "tests/lib/forked.h"
+#include "tests/lib/scratch.h"
 #include "tests/unit/nth_files.h"
+
+#define FIRED "(fired)" /* there was an n-th call */
 
 enum { CHILD_OK = 10, CHILD_ERROR };
 
 static char root[64], dir_path[128];
 
-static void remove_all(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *e;
-
-	while (d && (e = readdir(d)) != NULL) {
-		char sub[512];
-
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		snprintf(sub, sizeof(sub), "%s/%s", path, e->d_name);
-		if (unlink(sub) != 0)
-			remove_all(sub);
-	}
-	if (d)
-		closedir(d);
-	rmdir(path);
-}
-
 static void setup(void)
 {
-	snprintf(root, sizeof(root), "%s/paxfs-nth-XXXXXX",
-		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"); /* no disk to wait for */
-	if (!mkdtemp(root))
-		abort();
+	scratch_make(root, sizeof(root), "nth");
 	snprintf(dir_path, sizeof(dir_path), "%s/a/data", root);
 }
 
@@ -52,55 +31,27 @@ static void teardown(void)
 {
 	(void)nth_files_disarm();
 	fault_teardown();
-	remove_all(root);
-}
-
-static void start_over(void)
-{
-	remove_all(root);
-	CHECK_INT_EQ(mkdir(root, 0700), 0);
+	scratch_remove(root);
 }
 
 /* ---- one run in a process ---- */
 
 struct run {
 	int how;
+	unsigned long nth;
 	int (*body)(struct msg *m); /* its error */
 };
 
-/* CHILD_OK, CHILD_ERROR (with @text), NTH_DEAD_STATUS; *fired: there was an @nth call. */
-static int run_child(const struct run *r, unsigned long nth, char *text, size_t size, bool *fired)
+static void child(void *ctx)
 {
-	int fds[2], status = 0;
-	ssize_t n;
-	pid_t pid;
+	const struct run *r = ctx;
+	struct msg m = {""};
+	int err;
 
-	CHECK_INT_EQ(pipe(fds), 0);
-	fflush(NULL);
-	pid = fork();
-	if (pid == 0) {
-		struct msg m = {""};
-		int err;
-		unsigned long calls;
-
-		nth_files_arm(root, nth, r->how, false);
-		err = r->body(&m);
-		calls = nth_files_disarm();
-		(void)!write(fds[1], calls >= nth ? "f" : "-", 1);
-		(void)!write(fds[1], m.text, strlen(m.text));
-		_exit(err ? CHILD_ERROR : CHILD_OK);
-	}
-	close(fds[1]);
-	memset(text, 0, size);
-	n = read(fds[0], text, size - 1);
-	if (n > 0)
-		while ((size_t)n < size - 1 && read(fds[0], text + n, 1) == 1)
-			n++;
-	close(fds[0]);
-	CHECK_INT_EQ(waitpid(pid, &status, 0), pid);
-	CHECK_TRUE(WIFEXITED(status));
-	*fired = n <= 0 || text[0] == 'f';
-	return WEXITSTATUS(status);
+	nth_files_arm(root, r->nth, r->how, false);
+	err = r->body(&m);
+	fprintf(stderr, "%s%s", nth_files_disarm() >= r->nth ? FIRED : "", m.text);
+	_exit(err ? CHILD_ERROR : CHILD_OK);
 }
 
 static const int modes[] = {EIO, ENOSPC, NTH_DIE};
@@ -118,9 +69,11 @@ static void every_call(const char *name, int (*body)(struct msg *m), void (*befo
 		for (; fired; n++) {
 			int status;
 
-			start_over();
+			scratch_empty(root);
 			before();
-			status = run_child(&r, n + 1, text, sizeof(text), &fired);
+			r.nth = n + 1;
+			status = forked(child, &r, text, sizeof(text));
+			fired = status == NTH_DEAD_STATUS || strstr(text, FIRED) != NULL;
 			if (fired && modes[i] == NTH_DIE)
 				CHECK_INT_EQ(status, NTH_DEAD_STATUS);
 			if (!fired)
@@ -233,7 +186,7 @@ static void without_memory(struct fault *f)
 	struct buf got = BUF_INIT;
 	int err;
 
-	start_over();
+	scratch_empty(root);
 	fault_arm(f);
 	err = datadir_open(dir_path, 3, 77, 88, &d, &m);
 	if (fault_hit(f, err)) {

@@ -1,7 +1,6 @@
 /* kv/datadir: lock, identity, small files. */
 #include "kv/datadir.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "tests/lib/check.h"
+#include "tests/lib/scratch.h"
 
 static char root[64];
 static struct datadir dir;
@@ -19,36 +19,15 @@ static struct msg m;
 
 static void setup(void)
 {
-	snprintf(root, sizeof(root), "/tmp/paxfs-datadir-XXXXXX");
-	if (!mkdtemp(root))
-		abort();
+	scratch_make(root, sizeof(root), "datadir");
 	dir = (struct datadir){0};
 	m.text[0] = '\0';
-}
-
-static void remove_all(const char *path)
-{
-	DIR *d = opendir(path);
-	struct dirent *e;
-
-	while (d && (e = readdir(d)) != NULL) {
-		char sub[512];
-
-		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-			continue;
-		snprintf(sub, sizeof(sub), "%s/%s", path, e->d_name);
-		if (unlink(sub) != 0)
-			remove_all(sub);
-	}
-	if (d)
-		closedir(d);
-	rmdir(path);
 }
 
 static void teardown(void)
 {
 	datadir_close(&dir);
-	remove_all(root);
+	scratch_remove(root);
 }
 
 static int open_dir(uint32_t node)

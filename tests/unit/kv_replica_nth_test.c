@@ -16,18 +16,6 @@
 static struct fault *fault;
 static struct krf f;
 
-static void arm(void)
-{
-	if (fault)
-		fault_arm(fault);
-}
-
-static void disarm(void)
-{
-	if (fault)
-		fault_disarm(fault);
-}
-
 static void end_process(int err, const char *what)
 {
 	if (err != ERR_NOMEM)
@@ -37,51 +25,31 @@ static void end_process(int err, const char *what)
 	abort();
 }
 
-/* WRAP(name, parameters, arguments) of a call without a result. */
-#define WRAP(name, parameters, arguments)                                                          \
-	void __real_##name parameters;                                                             \
-	void __wrap_##name parameters;                                                             \
-	void __wrap_##name parameters                                                              \
-	{                                                                                          \
-		arm();                                                                             \
-		__real_##name arguments;                                                           \
-		disarm();                                                                          \
-	}
-
-WRAP(kv_replica_message,
+FAULT_WRAP(fault, kv_replica_message,
      (struct kv_replica * r, const struct paxos_message *m, const struct kv_time *t), (r, m, t))
-WRAP(kv_replica_tick, (struct kv_replica * r, const struct kv_time *t), (r, t))
-WRAP(kv_replica_peer, (struct kv_replica * r, uint32_t n, bool up, const struct kv_time *t),
+FAULT_WRAP(fault, kv_replica_tick, (struct kv_replica * r, const struct kv_time *t), (r, t))
+FAULT_WRAP(fault, kv_replica_peer, (struct kv_replica * r, uint32_t n, bool up, const struct kv_time *t),
      (r, n, up, t))
-WRAP(kv_replica_done, (struct kv_replica * r, struct kv_job *job, const struct kv_time *t),
+FAULT_WRAP(fault, kv_replica_done, (struct kv_replica * r, struct kv_job *job, const struct kv_time *t),
      (r, job, t))
-WRAP(kv_replica_turn, (struct kv_replica * r, const struct kv_time *t), (r, t))
-WRAP(kv_replica_installed, (struct kv_replica * r, uint64_t slot, const struct kv_time *t),
+FAULT_WRAP(fault, kv_replica_turn, (struct kv_replica * r, const struct kv_time *t), (r, t))
+FAULT_WRAP(fault, kv_replica_installed, (struct kv_replica * r, uint64_t slot, const struct kv_time *t),
      (r, slot, t))
-WRAP(kv_replica_durable, (struct kv_replica * r, uint64_t slot, const struct kv_time *t),
+FAULT_WRAP(fault, kv_replica_durable, (struct kv_replica * r, uint64_t slot, const struct kv_time *t),
      (r, slot, t))
-WRAP(kv_replica_exec,
+FAULT_WRAP(fault, kv_replica_exec,
      (struct kv_replica * r, const struct kv_caller *c, struct slice s, const struct kv_time *t),
      (r, c, s, t))
-WRAP(kv_replica_read,
+FAULT_WRAP(fault, kv_replica_read,
      (struct kv_replica * r, const struct kv_caller *c, struct slice s, const struct kv_time *t),
      (r, c, s, t))
-WRAP(kv_replica_admin,
+FAULT_WRAP(fault, kv_replica_admin,
      (struct kv_replica * r, const struct kv_caller *c, struct slice s, const struct kv_time *t),
      (r, c, s, t))
-WRAP(kv_apply_run, (struct kv_job * job, uint64_t now_ns), (job, now_ns))
+FAULT_WRAP(fault, kv_apply_run, (struct kv_job * job, uint64_t now_ns), (job, now_ns))
 
-bool __real_kv_replica_synced(struct kv_replica *r, uint64_t batch, const struct kv_time *t);
-bool __wrap_kv_replica_synced(struct kv_replica *r, uint64_t batch, const struct kv_time *t);
-bool __wrap_kv_replica_synced(struct kv_replica *r, uint64_t batch, const struct kv_time *t)
-{
-	bool waited;
-
-	arm();
-	waited = __real_kv_replica_synced(r, batch, t);
-	disarm();
-	return waited;
-}
+FAULT_WRAP_RESULT(fault, bool, kv_replica_synced,
+		  (struct kv_replica * r, uint64_t batch, const struct kv_time *t), (r, batch, t))
 
 /* A start that fails is told, and the process ends. */
 int __real_kv_replica_restore(struct kv_replica *r, const struct wal_record *rec);
@@ -90,9 +58,9 @@ int __wrap_kv_replica_restore(struct kv_replica *r, const struct wal_record *rec
 {
 	int err;
 
-	arm();
+	fault_arm(fault);
 	err = __real_kv_replica_restore(r, rec);
-	disarm();
+	fault_disarm(fault);
 	end_process(err, "restore");
 	return err;
 }
@@ -103,9 +71,9 @@ int __wrap_kv_replica_start(struct kv_replica *r, const struct kv_time *t)
 {
 	int err;
 
-	arm();
+	fault_arm(fault);
 	err = __real_kv_replica_start(r, t);
-	disarm();
+	fault_disarm(fault);
 	end_process(err, "start");
 	return err;
 }
@@ -116,9 +84,9 @@ int __wrap_kv_apply_open(const struct kv_apply_config *c, struct kv_apply **out,
 {
 	int err;
 
-	arm();
+	fault_arm(fault);
 	err = __real_kv_apply_open(c, out, m);
-	disarm();
+	fault_disarm(fault);
 	if (err == ERR_NOMEM) {
 		CHECK_TRUE(fault && fault->fired);
 		CHECK_CONTAINS(m->text, "out of memory");

@@ -1,7 +1,6 @@
 /* wal: every allocation fails once; on a real directory every file call fails once, or is the last
  * one of its process. A log that was opened holds all that was reported as synced. (What a power cut
  * leaves of a write: wal_crash_test; what a failed write does to a run: wal_fail_test.) */
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,7 +8,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -17,6 +15,8 @@
 #include "base/mem.h"
 #include "tests/lib/check.h"
 #include "tests/lib/fault_every.h"
+#include "tests/lib/forked.h"
+#include "tests/lib/scratch.h"
 #include "tests/lib/wal_fault.h"
 #include "tests/lib/wal_fixture.h"
 #include "tests/unit/nth_files.h"
@@ -29,18 +29,6 @@ static struct wal_fixture f;
 /* ---- memory ---- */
 
 static struct fault *fault;
-
-static void arm(void)
-{
-	if (fault)
-		fault_arm(fault);
-}
-
-static void disarm(void)
-{
-	if (fault)
-		fault_disarm(fault);
-}
 
 /* Linked with --wrap: the fixture comes by here. What it does itself has its memory. */
 struct replay {
@@ -69,9 +57,9 @@ int __wrap_wal_open(const struct wal_config *cfg, wal_replay_fn *fn, void *ctx, 
 	struct replay p = {fn, ctx};
 	int err;
 
-	arm();
+	fault_arm(fault);
 	err = __real_wal_open(cfg, replay_paused, &p, out, m);
-	disarm();
+	fault_disarm(fault);
 	if (err == ERR_NOMEM) { /* told, and nothing was changed */
 		CHECK_TRUE(fault && fault->fired);
 		CHECK_TRUE(m->text[0] != '\0');
@@ -80,35 +68,9 @@ int __wrap_wal_open(const struct wal_config *cfg, wal_replay_fn *fn, void *ctx, 
 	return err;
 }
 
-uint64_t __real_wal_append(struct wal *w, const struct wal_record *r);
-uint64_t __wrap_wal_append(struct wal *w, const struct wal_record *r);
-uint64_t __wrap_wal_append(struct wal *w, const struct wal_record *r)
-{
-	uint64_t batch;
-
-	arm();
-	batch = __real_wal_append(w, r);
-	disarm();
-	return batch;
-}
-
-void __real_wal_submit(struct wal *w);
-void __wrap_wal_submit(struct wal *w);
-void __wrap_wal_submit(struct wal *w)
-{
-	arm();
-	__real_wal_submit(w);
-	disarm();
-}
-
-void __real_wal_truncate(struct wal *w, uint32_t group, uint64_t slot);
-void __wrap_wal_truncate(struct wal *w, uint32_t group, uint64_t slot);
-void __wrap_wal_truncate(struct wal *w, uint32_t group, uint64_t slot)
-{
-	arm();
-	__real_wal_truncate(w, group, slot);
-	disarm();
-}
+FAULT_WRAP_RESULT(fault, uint64_t, wal_append, (struct wal * w, const struct wal_record *r), (w, r))
+FAULT_WRAP(fault, wal_submit, (struct wal * w), (w))
+FAULT_WRAP(fault, wal_truncate, (struct wal * w, uint32_t group, uint64_t slot), (w, group, slot))
 
 int __real_wal_read(struct wal *w, uint32_t group, uint64_t slot, uint64_t *ballot,
 		    struct buf *payload);
@@ -119,9 +81,9 @@ int __wrap_wal_read(struct wal *w, uint32_t group, uint64_t slot, uint64_t *ball
 {
 	int err;
 
-	arm();
+	fault_arm(fault);
 	err = __real_wal_read(w, group, slot, ballot, payload);
-	disarm();
+	fault_disarm(fault);
 	if (err == ERR_NOMEM) {
 		CHECK_TRUE(fault && fault->fired);
 		err = __real_wal_read(w, group, slot, ballot, payload);
@@ -171,27 +133,10 @@ static struct shared {
 	bool opened;
 } *shared;
 
-static void remove_files(void)
-{
-	char path[400];
-	struct dirent *e;
-	DIR *d = opendir(dir);
-
-	while (d && (e = readdir(d)) != NULL) {
-		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
-		if (e->d_name[0] != '.')
-			(void)unlink(path);
-	}
-	if (d)
-		closedir(d);
-}
-
 static void setup(void)
 {
 	logger_set_level(LOG_ERROR_);
-	snprintf(dir, sizeof(dir), "%s/paxfs-nthw-XXXXXX",
-		 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-	CHECK_NOT_NULL(mkdtemp(dir));
+	scratch_make(dir, sizeof(dir), "nthw");
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
 	CHECK_TRUE(shared != MAP_FAILED);
@@ -201,8 +146,7 @@ static void teardown(void)
 {
 	(void)nth_files_disarm();
 	fault_teardown();
-	remove_files();
-	(void)rmdir(dir);
+	scratch_remove(dir);
 	munmap(shared, sizeof(*shared));
 	logger_set_level(LOG_INFO_);
 }
@@ -218,15 +162,21 @@ static void run(struct wal_fixture *x)
 	}
 }
 
-_Noreturn static void child(unsigned long nth, int how)
+struct point {
+	unsigned long nth;
+	int how;
+};
+
+static void child(void *ctx)
 {
+	const struct point *at = ctx;
 	struct rlimit no_core = {0, 0};
 	struct wal_device *device;
 	struct msg m = {""};
 	unsigned long calls;
 
 	(void)setrlimit(RLIMIT_CORE, &no_core);
-	nth_files_arm(dir, nth, how, false);
+	nth_files_arm(dir, at->nth, at->how, false);
 	if (wal_device_dir(dir, &device, &m) != 0) {
 		fprintf(stderr, "%s\n", m.text);
 		_exit(CHILD_ERROR);
@@ -240,34 +190,17 @@ _Noreturn static void child(unsigned long nth, int how)
 	run(&f);
 	wal_fixture_close(&f);
 	calls = nth_files_disarm();
-	_exit(calls >= nth ? 0 : 1);
+	_exit(calls >= at->nth ? 0 : 1);
 }
 
 static char output[8192];
 
 static int run_child(unsigned long nth, int how)
 {
-	int fds[2], status = 0;
-	size_t len = 0;
-	ssize_t n;
-	pid_t pid;
+	struct point at = {nth, how};
 
 	*shared = (struct shared){0};
-	CHECK_INT_EQ(pipe(fds), 0);
-	fflush(NULL);
-	pid = fork();
-	if (pid == 0) {
-		(void)dup2(fds[1], STDERR_FILENO);
-		child(nth, how);
-	}
-	close(fds[1]);
-	while (len < sizeof(output) - 1 &&
-	       (n = read(fds[0], output + len, sizeof(output) - 1 - len)) > 0)
-		len += (size_t)n;
-	output[len] = '\0';
-	close(fds[0]);
-	CHECK_INT_EQ(waitpid(pid, &status, 0), pid);
-	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+	return forked(child, &at, output, sizeof(output));
 }
 
 /* How many of the first appends are there. */
@@ -328,7 +261,7 @@ static void every_call(const char *name, int how)
 	for (;; nth++) {
 		int status;
 
-		remove_files();
+		scratch_empty(dir);
 		status = run_child(nth, how);
 		verify();
 		if (status == 1) /* there was no such call */

@@ -127,9 +127,42 @@ static void end(struct worker *w, size_t id, int err, bool wrote, const struct h
 	history_return(&sim_history, id, sim_now(), o, o == HISTORY_OK ? r : NULL);
 }
 
-static int run(struct worker *w, struct txn_mini *m, struct txn_result *r)
+/* A mini-transaction, to be filled and run. */
+struct call {
+	struct txn_mini m;
+	struct txn_result r;
+	size_t id;
+};
+
+static void call_init(struct call *call)
 {
-	return txn_exec(kv_client_executor(w->c->kv), m, r);
+	txn_mini_init(&call->m);
+	txn_result_init(&call->r);
+}
+
+static void call_release(struct call *call)
+{
+	txn_result_release(&call->r);
+	txn_mini_release(&call->m);
+}
+
+static int call_exec(struct call *call, const struct client *c)
+{
+	return txn_exec(kv_client_executor(c->kv), &call->m, &call->r);
+}
+
+/* One that the history has: as @op. */
+static int call_run(struct call *call, struct worker *w, const struct history_op *op)
+{
+	call->id = begin(w, op);
+	return call_exec(call, w->c);
+}
+
+static void call_end(struct call *call, struct worker *w, int err, bool wrote,
+		     const struct history_result *res)
+{
+	end(w, call->id, err, wrote, res);
+	call_release(call);
 }
 
 static uint64_t number_of(const struct txn_value *v)
@@ -148,59 +181,47 @@ static void read_register(struct worker *w, uint64_t n)
 {
 	struct history_op op = {.kind = HISTORY_READ, .key = n};
 	struct history_result res = {0};
-	struct txn_mini m;
-	struct txn_result r;
+	struct call call;
 	uint8_t key[64];
-	size_t id;
 	int err;
 
-	txn_mini_init(&m);
-	txn_result_init(&r);
-	txn_get(&m, key_of(REGISTER, n, 0, key));
-	id = begin(w, &op);
-	err = run(w, &m, &r);
+	call_init(&call);
+	txn_get(&call.m, key_of(REGISTER, n, 0, key));
+	err = call_run(&call, w, &op);
 	if (!err)
-		res.value = number_of(&r.reads[0].value);
-	end(w, id, err, false, &res);
-	txn_result_release(&r);
-	txn_mini_release(&m);
+		res.value = number_of(&call.r.reads[0].value);
+	call_end(&call, w, err, false, &res);
 }
 
 static void change_register(struct worker *w, uint64_t n, enum history_kind kind)
 {
 	struct history_op op = {.kind = kind, .key = n};
 	struct history_result res = {.value = HISTORY_UNTOLD};
-	struct txn_mini m;
-	struct txn_result r;
+	struct call call;
 	uint8_t key[64], value[8];
 	struct slice k = key_of(REGISTER, n, 0, key);
-	size_t id;
 	int err;
 
-	txn_mini_init(&m);
-	txn_result_init(&r);
+	call_init(&call);
 	if (kind == HISTORY_CAS) {
 		op.arg = last_value > 3 ? last_value - sim_below(3) : 1;
 		op.arg2 = new_value();
-		txn_if_field_u64(&m, k, value_field, op.arg);
+		txn_if_field_u64(&call.m, k, value_field, op.arg);
 		res.value = 1;
 	} else if (kind == HISTORY_WRITE) {
 		op.arg = new_value();
 	}
 	le64_put(value, kind == HISTORY_CAS ? op.arg2 : op.arg);
 	if (kind == HISTORY_DELETE)
-		txn_delete(&m, k);
+		txn_delete(&call.m, k);
 	else
-		txn_put(&m, k, slice_of(value, 8));
-	id = begin(w, &op);
-	err = run(w, &m, &r);
+		txn_put(&call.m, k, slice_of(value, 8));
+	err = call_run(&call, w, &op);
 	if (kind == HISTORY_CAS && (err == ERR_CONDITION || err == ERR_ABSENT_RECORD)) {
 		res.value = 0;
 		err = 0;
 	}
-	end(w, id, err, true, &res);
-	txn_result_release(&r);
-	txn_mini_release(&m);
+	call_end(&call, w, err, true, &res);
 }
 
 static void do_register(struct worker *w)
@@ -332,33 +353,27 @@ static void read_lists(struct worker *w)
 	struct list_txn t = {0};
 	struct history_op op = {.kind = HISTORY_TXN};
 	struct history_result res = {0};
-	struct txn_mini m;
-	struct txn_result r;
+	struct call call;
 	uint8_t key[64];
-	size_t id;
 	int err;
 
-	txn_mini_init(&m);
-	txn_result_init(&r);
+	call_init(&call);
 	t.count = 2 + sim_below(MOPS_MAX - 1);
 	for (size_t i = 0; i < t.count; i++) {
 		t.mops[i].key = sim_below(cfg.lists);
-		txn_get(&m, key_of(LIST, t.mops[i].key, 0, key));
+		txn_get(&call.m, key_of(LIST, t.mops[i].key, 0, key));
 	}
 	op.mops = t.mops;
 	op.mop_count = t.count;
-	id = begin(w, &op);
-	err = run(w, &m, &r);
+	err = call_run(&call, w, &op);
 	for (size_t i = 0; i < t.count && !err; i++)
-		list_keep(&t, i, r.reads[i].value.status ? (struct slice){0}
-							 : r.reads[i].value.value);
+		list_keep(&t, i, call.r.reads[i].value.status ? (struct slice){0}
+							      : call.r.reads[i].value.value);
 	res.mops = t.mops;
 	res.mop_count = t.count;
-	end(w, id, err, false, &res);
+	call_end(&call, w, err, false, &res);
 	for (size_t i = 0; i < t.count; i++)
 		mem_free(t.lists[i]);
-	txn_result_release(&r);
-	txn_mini_release(&m);
 }
 
 /* ---- the bank ---- */
@@ -367,23 +382,20 @@ static void transfer(struct worker *w)
 {
 	uint64_t from = sim_below(cfg.accounts), to = sim_below(cfg.accounts);
 	uint64_t amount = 1 + sim_below(20);
-	struct txn_mini m;
-	struct txn_result r;
+	struct call call;
 	uint8_t a[64], b[64];
 
 	if (from == to)
 		return;
-	txn_mini_init(&m);
-	txn_result_init(&r);
-	txn_if_field_min(&m, key_of(ACCOUNT, from, 0, a), value_field, amount);
-	txn_add(&m, key_of(ACCOUNT, from, 0, a), value_field, -(int64_t)amount, false);
-	txn_add(&m, key_of(ACCOUNT, to, 0, b), value_field, (int64_t)amount, false);
+	call_init(&call);
+	txn_if_field_min(&call.m, key_of(ACCOUNT, from, 0, a), value_field, amount);
+	txn_add(&call.m, key_of(ACCOUNT, from, 0, a), value_field, -(int64_t)amount, false);
+	txn_add(&call.m, key_of(ACCOUNT, to, 0, b), value_field, (int64_t)amount, false);
 	w->c->call_since[w->index] = sim_now();
 	sim_load_stats.calls++;
-	w->c->lost |= run(w, &m, &r) == ERR_SESSION;
+	w->c->lost |= call_exec(&call, w->c) == ERR_SESSION;
 	w->c->call_since[w->index] = 0;
-	txn_result_release(&r);
-	txn_mini_release(&m);
+	call_release(&call);
 }
 
 static void read_balances(struct worker *w)
@@ -391,24 +403,18 @@ static void read_balances(struct worker *w)
 	struct history_op op = {.kind = HISTORY_BALANCES};
 	uint64_t list[64];
 	struct history_result res = {.list = list, .list_count = cfg.accounts};
-	struct txn_mini m;
-	struct txn_result r;
+	struct call call;
 	uint8_t key[64];
-	size_t id;
 	int err;
 
 	CHECK(cfg.accounts <= 64);
-	txn_mini_init(&m);
-	txn_result_init(&r);
+	call_init(&call);
 	for (uint32_t i = 0; i < cfg.accounts; i++)
-		txn_get(&m, key_of(ACCOUNT, i, 0, key));
-	id = begin(w, &op);
-	err = run(w, &m, &r);
+		txn_get(&call.m, key_of(ACCOUNT, i, 0, key));
+	err = call_run(&call, w, &op);
 	for (uint32_t i = 0; i < cfg.accounts && !err; i++)
-		list[i] = number_of(&r.reads[i].value);
-	end(w, id, err, false, &res);
-	txn_result_release(&r);
-	txn_mini_release(&m);
+		list[i] = number_of(&call.r.reads[i].value);
+	call_end(&call, w, err, false, &res);
 }
 
 static void do_account(struct worker *w)
@@ -428,26 +434,20 @@ static void do_counter(struct worker *w)
 				.key = sim_below(cfg.counters),
 				.arg = 1 + sim_below(9)};
 	struct history_result res = {0};
-	struct txn_mini m;
-	struct txn_result r;
+	struct call call;
 	uint8_t key[64];
 	struct slice k = key_of(COUNTER, op.key, 0, key);
-	size_t id;
 	int err;
 
-	txn_mini_init(&m);
-	txn_result_init(&r);
+	call_init(&call);
 	if (add)
-		txn_add(&m, k, value_field, (int64_t)op.arg, sim_chance(300000));
+		txn_add(&call.m, k, value_field, (int64_t)op.arg, sim_chance(300000));
 	else
-		txn_get(&m, k);
-	id = begin(w, &op);
-	err = run(w, &m, &r);
+		txn_get(&call.m, k);
+	err = call_run(&call, w, &op);
 	if (!err && !add)
-		res.value = number_of(&r.reads[0].value);
-	end(w, id, err, add, &res);
-	txn_result_release(&r);
-	txn_mini_release(&m);
+		res.value = number_of(&call.r.reads[0].value);
+	call_end(&call, w, err, add, &res);
 }
 
 /* ---- sets ---- */
@@ -455,39 +455,30 @@ static void do_counter(struct worker *w)
 static void insert(struct worker *w, uint64_t set)
 {
 	struct history_op op = {.kind = HISTORY_INSERT, .key = set, .arg = new_value()};
-	struct txn_mini m;
-	struct txn_result r;
+	struct call call;
 	uint8_t key[64];
 	struct slice k = key_of(SET, set, op.arg, key);
-	size_t id;
 
-	txn_mini_init(&m);
-	txn_result_init(&r);
+	call_init(&call);
 	if (sim_chance(500000))
-		txn_if_absent(&m, k);
-	txn_put(&m, k, slice_of("x", 1));
-	id = begin(w, &op);
-	end(w, id, run(w, &m, &r), true, NULL);
-	txn_result_release(&r);
-	txn_mini_release(&m);
+		txn_if_absent(&call.m, k);
+	txn_put(&call.m, k, slice_of("x", 1));
+	call_end(&call, w, call_run(&call, w, &op), true, NULL);
 }
 
 static int scan_page(struct worker *w, struct slice from, struct slice to, uint64_t *list,
 		     size_t *count, bool *more)
 {
-	struct txn_mini m;
-	struct txn_result r;
+	struct call call;
 	int err;
 
-	txn_mini_init(&m);
-	txn_result_init(&r);
-	txn_scan(&m, from, to, LIST_MAX);
-	err = run(w, &m, &r);
-	for (uint32_t i = 0; !err && i < r.reads[0].item_count; i++)
-		list[(*count)++] = be64_get(r.reads[0].items[i].key.p + TXN_KEY_HEAD);
-	*more = !err && r.reads[0].more;
-	txn_result_release(&r);
-	txn_mini_release(&m);
+	call_init(&call);
+	txn_scan(&call.m, from, to, LIST_MAX);
+	err = call_exec(&call, w->c);
+	for (uint32_t i = 0; !err && i < call.r.reads[0].item_count; i++)
+		list[(*count)++] = be64_get(call.r.reads[0].items[i].key.p + TXN_KEY_HEAD);
+	*more = !err && call.r.reads[0].more;
+	call_release(&call);
 	return err;
 }
 
@@ -579,30 +570,27 @@ static void worker_fiber(void *arg)
 
 static int open_accounts(struct client *c)
 {
-	struct txn_mini m;
-	struct txn_result r;
+	struct call call;
 	uint8_t key[64], value[8];
 	int err;
 
-	txn_mini_init(&m);
-	txn_result_init(&r);
+	call_init(&call);
 	le64_put(value, BALANCE_EACH);
 	for (uint32_t i = 0; i < cfg.accounts; i++) {
 		struct slice k = key_of(ACCOUNT, i, 0, key);
 
-		txn_if_absent(&m, k);
-		txn_put(&m, k, slice_of(value, 8));
+		txn_if_absent(&call.m, k);
+		txn_put(&call.m, k, slice_of(value, 8));
 	}
 	le64_put(value, 0);
 	for (uint32_t i = 0; i < cfg.counters; i++) {
 		struct slice k = key_of(COUNTER, i, 0, key);
 
-		txn_if_absent(&m, k);
-		txn_put(&m, k, slice_of(value, 8));
+		txn_if_absent(&call.m, k);
+		txn_put(&call.m, k, slice_of(value, 8));
 	}
-	err = txn_exec(kv_client_executor(c->kv), &m, &r);
-	txn_result_release(&r);
-	txn_mini_release(&m);
+	err = call_exec(&call, c);
+	call_release(&call);
 	return err == ERR_CONDITION ? 0 : err;
 }
 

@@ -44,4 +44,10 @@ uint8_t *fuzz_exact(struct slice s);
  * Releases both. */
 void fuzz_same(struct buf *once, struct buf *again);
 
+/* Decodes @in and encodes what that is, at the end of @out: 0, or ERR_PROTO and @out is as it was. */
+typedef int fuzz_code_fn(struct slice in, struct buf *out);
+
+/* Any @body is refused; or what it means has an encoding that is no longer, and has the same one. */
+void fuzz_round_trip(fuzz_code_fn *code, struct slice body);
+
 #endif

@@ -105,3 +105,18 @@ void fuzz_same(struct buf *once, struct buf *again)
 	buf_release(once);
 	buf_release(again);
 }
+
+void fuzz_round_trip(fuzz_code_fn *code, struct slice body)
+{
+	struct buf once = BUF_INIT, again = BUF_INIT;
+	int err = code(body, &once);
+
+	CHECK(err == 0 || err == ERR_PROTO);
+	if (err) {
+		CHECK(once.len == 0);
+		return;
+	}
+	CHECK(once.len <= body.len);
+	CHECK(code(buf_slice(&once), &again) == 0);
+	fuzz_same(&once, &again);
+}

@@ -5,8 +5,6 @@
 #include "kv/wire.h"
 #include "tests/fuzz/fuzz.h"
 
-typedef int code_fn(struct slice in, struct buf *out);
-
 static int envelope(struct slice in, struct buf *out)
 {
 	struct kv_envelope e;
@@ -103,25 +101,15 @@ static int snapshot_reply(struct slice in, struct buf *out)
 	return err;
 }
 
-static code_fn *const codes[] = {
+static fuzz_code_fn *const codes[] = {
 	envelope, group_request, node_status, hello, txn_frame, snapshot_request, snapshot_reply,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_in in = fuzz_in_of(data, size);
-	code_fn *code = codes[fuzz_below(&in, sizeof(codes) / sizeof(codes[0]))];
-	struct slice body = fuzz_rest(&in);
-	struct buf once = BUF_INIT, again = BUF_INIT;
-	int err = code(body, &once);
+	fuzz_code_fn *code = codes[fuzz_below(&in, sizeof(codes) / sizeof(codes[0]))];
 
-	CHECK(err == 0 || err == ERR_PROTO);
-	if (err) {
-		CHECK(once.len == 0);
-		return 0;
-	}
-	CHECK(once.len <= body.len);
-	CHECK(code(buf_slice(&once), &again) == 0);
-	fuzz_same(&once, &again);
+	fuzz_round_trip(code, fuzz_rest(&in));
 	return 0;
 }

@@ -36,16 +36,8 @@ static int entry(struct slice in, struct buf *out)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_in in = fuzz_in_of(data, size);
-	int (*code)(struct slice, struct buf *) = fuzz_u8(&in) & 1 ? entry : message;
-	struct slice body = fuzz_rest(&in);
-	struct buf once = BUF_INIT, again = BUF_INIT;
-	int err = code(body, &once);
+	fuzz_code_fn *code = fuzz_u8(&in) & 1 ? entry : message;
 
-	CHECK(err == 0 || err == ERR_PROTO);
-	if (err)
-		return 0;
-	CHECK(once.len <= body.len);
-	CHECK(code(buf_slice(&once), &again) == 0);
-	fuzz_same(&once, &again);
+	fuzz_round_trip(code, fuzz_rest(&in));
 	return 0;
 }

@@ -123,18 +123,10 @@ static int part(struct slice in, struct buf *out)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static int (*const codes[])(struct slice, struct buf *) = {command, message, part};
+	static fuzz_code_fn *const codes[] = {command, message, part};
 	struct fuzz_in in = fuzz_in_of(data, size);
-	int (*code)(struct slice, struct buf *) = codes[fuzz_below(&in, 3)];
-	struct slice body = fuzz_rest(&in);
-	struct buf once = BUF_INIT, again = BUF_INIT;
-	int err = code(body, &once);
+	fuzz_code_fn *code = codes[fuzz_below(&in, 3)];
 
-	CHECK(err == 0 || err == ERR_PROTO);
-	if (err)
-		return 0;
-	CHECK(once.len <= body.len);
-	CHECK(code(buf_slice(&once), &again) == 0);
-	fuzz_same(&once, &again);
+	fuzz_round_trip(code, fuzz_rest(&in));
 	return 0;
 }

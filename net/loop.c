@@ -15,8 +15,8 @@
 #include "base/logger.h"
 #include "base/mem.h"
 #include "base/random.h"
+#include "net/loop_parts.h"
 #include "net/loop_private.h"
-#include "net/timer_heap.h"
 
 #define NOT_ARMED	UINT64_MAX
 #define FREE_ROUNDS_MAX 64u /* turns that loop_free() gives to what is being closed */
@@ -25,9 +25,7 @@ struct loop {
 	uv_loop_t uv;
 	struct env env;
 
-	struct timer_heap timers;
-	uint64_t timer_order;
-	uint64_t firing_ns; /* while timers fire: the time they are fired for; else 0 */
+	struct loop_timers timers;
 	int timer_fd;
 	uint64_t timer_armed_ns; /* NOT_ARMED, or when timer_fd expires */
 	uv_poll_t timer_poll;
@@ -37,9 +35,7 @@ struct loop {
 	uv_idle_t idle; /* active: the next poll does not sleep */
 	bool kicked;
 	struct fiber_sched *fibers;
-	struct loop_turn *turns;
-	struct loop_turn **turns_end;
-	struct loop_turn *next_turn; /* while they run */
+	struct loop_turns turns;
 	struct loop_ext *ext;
 	struct xoshiro random;
 };
@@ -73,25 +69,12 @@ static uint64_t loop_random(struct env *e)
 
 static void loop_timer_cancel(struct env *e, struct env_timer *t)
 {
-	struct loop *l = container_of(e, struct loop, env);
-
-	if (!t->armed)
-		return;
-	timer_heap_remove(&l->timers, t);
-	t->armed = false;
+	loop_timers_cancel(&container_of(e, struct loop, env)->timers, t);
 }
 
 static void loop_timer_set(struct env *e, struct env_timer *t, uint64_t at_ns)
 {
-	struct loop *l = container_of(e, struct loop, env);
-
-	CHECK(t->fire != NULL);
-	loop_timer_cancel(e, t);
-	/* Behind all that is due now, so that a timer that re-arms itself starves nobody. */
-	t->at_ns = at_ns > l->firing_ns ? at_ns : l->firing_ns;
-	t->order = ++l->timer_order;
-	t->armed = true;
-	timer_heap_insert(&l->timers, t);
+	loop_timers_set(&container_of(e, struct loop, env)->timers, t, at_ns);
 }
 
 static void env_setup(struct loop *l)
@@ -107,43 +90,16 @@ static void env_setup(struct loop *l)
 
 /* ---- the turn ---- */
 
-/* Fires what is due now; what that sets anew waits for the next turn. */
-static void fire_timers(struct loop *l)
-{
-	uint64_t order_max = l->timer_order;
-	struct env_timer *t = l->timers.root;
-
-	if (!t)
-		return;
-	l->firing_ns = clock_ns(CLOCK_BOOTTIME);
-	while ((t = l->timers.root) && t->at_ns <= l->firing_ns && t->order <= order_max) {
-		timer_heap_remove(&l->timers, t);
-		t->armed = false;
-		t->fire(t);
-	}
-	l->firing_ns = 0;
-}
-
-static void run_turns(struct loop *l)
-{
-	l->next_turn = l->turns;
-	while (l->next_turn) {
-		struct loop_turn *t = l->next_turn;
-
-		l->next_turn = t->next; /* loop_off_turn() moves it on */
-		t->run(t);
-	}
-}
-
 /* After the poll. */
 static void on_check(uv_check_t *h)
 {
 	struct loop *l = h->data;
 
-	fire_timers(l);
+	if (l->timers.heap.root)
+		loop_timers_fire(&l->timers, clock_ns(CLOCK_BOOTTIME));
 	fiber_sched_run(l->fibers);
 	l->kicked = false;
-	run_turns(l);
+	loop_turns_run(&l->turns);
 	if (l->ext)
 		l->ext->flush(l->ext);
 }
@@ -169,7 +125,7 @@ static void on_timer_fd(uv_poll_t *h, int status, int events)
  * costs one empty turn; that is cheaper than disarming each time. */
 static bool arm_timer_fd(struct loop *l)
 {
-	const struct env_timer *t = l->timers.root;
+	const struct env_timer *t = l->timers.heap.root;
 	struct itimerspec at = {0};
 
 	if (!t || t->at_ns >= l->timer_armed_ns)
@@ -202,25 +158,13 @@ static void on_fibers_ready(void *ctx)
 
 void loop_on_turn(struct loop *l, struct loop_turn *t)
 {
-	t->next = NULL;
-	*l->turns_end = t;
-	l->turns_end = &t->next;
+	loop_turns_add(&l->turns, t);
 	loop__kick(l);
 }
 
 void loop_off_turn(struct loop *l, struct loop_turn *t)
 {
-	struct loop_turn **at = &l->turns;
-
-	while (*at && *at != t)
-		at = &(*at)->next;
-	if (!*at)
-		return;
-	*at = t->next;
-	if (l->turns_end == &t->next)
-		l->turns_end = at;
-	if (l->next_turn == t)
-		l->next_turn = t->next;
+	loop_turns_remove(&l->turns, t);
 }
 
 /* ---- life ---- */
@@ -275,7 +219,7 @@ int loop_new(struct loop **out, struct msg *m)
 	if (err)
 		goto out_free;
 	catch_sigpipe();
-	l->turns_end = &l->turns;
+	loop_turns_init(&l->turns);
 	l->timer_armed_ns = NOT_ARMED;
 	env_setup(l);
 	l->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -344,7 +288,7 @@ void loop_free(struct loop *l)
 
 	if (!l)
 		return;
-	l->turns = NULL; /* their owners are gone, likely */
+	loop_turns_init(&l->turns); /* their owners are gone, likely */
 	/* Let what was closed end, and the fibers that heard of it. */
 	loop__kick(l);
 	while ((l->kicked || is_closing_any(l)) && rounds++ < FREE_ROUNDS_MAX)

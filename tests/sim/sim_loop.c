@@ -5,8 +5,8 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "net/loop_parts.h"
 #include "net/loop_private.h"
-#include "net/timer_heap.h"
 #include "tests/sim/sim_internal.h"
 
 #define TURN_MIN_NS	500u		    /* a turn takes so long at least, */
@@ -18,13 +18,10 @@ struct loop {
 	struct env env;
 	struct sim_proc *proc;
 	struct sim_thread *thread;
-	struct timer_heap timers;
-	uint64_t timer_order, firing_ns;
+	struct loop_timers timers;
 	bool kicked, stopped;
 	struct fiber_sched *fibers;
-	struct loop_turn *turns;
-	struct loop_turn **turns_end;
-	struct loop_turn *next_turn;
+	struct loop_turns turns;
 	struct loop_ext *ext;
 	struct sim_item **items; /* a heap by (at, order) */
 	size_t item_count, item_cap;
@@ -56,22 +53,12 @@ static uint64_t env_rand(struct env *e)
 
 static void timer_cancel(struct env *e, struct env_timer *t)
 {
-	if (!t->armed)
-		return;
-	timer_heap_remove(&loop_of(e)->timers, t);
-	t->armed = false;
+	loop_timers_cancel(&loop_of(e)->timers, t);
 }
 
 static void timer_set(struct env *e, struct env_timer *t, uint64_t at_ns)
 {
-	struct loop *l = loop_of(e);
-
-	CHECK(t->fire != NULL);
-	timer_cancel(e, t);
-	t->at_ns = at_ns > l->firing_ns ? at_ns : l->firing_ns;
-	t->order = ++l->timer_order;
-	t->armed = true;
-	timer_heap_insert(&l->timers, t);
+	loop_timers_set(&loop_of(e)->timers, t, at_ns);
 }
 
 /* ---- what arrives ---- */
@@ -132,40 +119,14 @@ static void run_items(struct loop *l)
 	}
 }
 
-static void fire_timers(struct loop *l)
-{
-	uint64_t order_max = l->timer_order;
-	struct env_timer *t = l->timers.root;
-
-	if (!t)
-		return;
-	l->firing_ns = env_mono(&l->env);
-	while ((t = l->timers.root) && t->at_ns <= l->firing_ns && t->order <= order_max) {
-		timer_heap_remove(&l->timers, t);
-		t->armed = false;
-		t->fire(t);
-	}
-	l->firing_ns = 0;
-}
-
-static void run_turns(struct loop *l)
-{
-	l->next_turn = l->turns;
-	while (l->next_turn) {
-		struct loop_turn *t = l->next_turn;
-
-		l->next_turn = t->next;
-		t->run(t);
-	}
-}
-
 static void turn(struct loop *l)
 {
 	run_items(l);
-	fire_timers(l);
+	if (l->timers.heap.root)
+		loop_timers_fire(&l->timers, env_mono(&l->env));
 	fiber_sched_run(l->fibers);
 	l->kicked = false;
-	run_turns(l);
+	loop_turns_run(&l->turns);
 	if (l->ext)
 		l->ext->flush(l->ext);
 }
@@ -176,8 +137,8 @@ static uint64_t next_due(const struct loop *l)
 
 	if (l->kicked || (l->ext && l->ext->pending(l->ext)))
 		return sim_now();
-	if (l->timers.root && l->timers.root->at_ns != UINT64_MAX)
-		at = sim_clock_world(&l->proc->machine->clock, l->timers.root->at_ns);
+	if (l->timers.heap.root && l->timers.heap.root->at_ns != UINT64_MAX)
+		at = sim_clock_world(&l->proc->machine->clock, l->timers.heap.root->at_ns);
 	if (l->item_count > 0 && l->items[0]->at < at)
 		at = l->items[0]->at;
 	return at;
@@ -215,25 +176,13 @@ static void on_fibers_ready(void *ctx)
 
 void loop_on_turn(struct loop *l, struct loop_turn *t)
 {
-	t->next = NULL;
-	*l->turns_end = t;
-	l->turns_end = &t->next;
+	loop_turns_add(&l->turns, t);
 	loop__kick(l);
 }
 
 void loop_off_turn(struct loop *l, struct loop_turn *t)
 {
-	struct loop_turn **at = &l->turns;
-
-	while (*at && *at != t)
-		at = &(*at)->next;
-	if (!*at)
-		return;
-	*at = t->next;
-	if (l->turns_end == &t->next)
-		l->turns_end = at;
-	if (l->next_turn == t)
-		l->next_turn = t->next;
+	loop_turns_remove(&l->turns, t);
 }
 
 /* ---- life ---- */
@@ -246,7 +195,7 @@ int loop_new(struct loop **out, struct msg *m)
 	CHECK(sim_thread_is_main());
 	l->proc = sim_self();
 	l->thread = sim_thread_self();
-	l->turns_end = &l->turns;
+	loop_turns_init(&l->turns);
 	l->env = (struct env){
 		.mono_ns = env_mono,
 		.wall_ns = env_wall,
@@ -264,7 +213,7 @@ void loop_free(struct loop *l)
 {
 	if (!l)
 		return;
-	l->turns = NULL;
+	loop_turns_init(&l->turns);
 	for (unsigned i = 0; i < FREE_ROUNDS_MAX; i++) {
 		turn(l);
 		sim_sleep(NS_PER_US);

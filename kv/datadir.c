@@ -9,12 +9,11 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
-#include "base/codec.h"
 #include "base/crc32c.h"
 #include "base/err.h"
 #include "base/failpoint.h"
-#include "base/limits.h"
 #include "base/mem.h"
+#include "kv/datadir_identity.h"
 
 #define MAGIC	  "paxfs\0\0\1"
 #define HEAD_SIZE 16u
@@ -261,57 +260,17 @@ static int lock(struct datadir *d, struct msg *m)
 	return 0;
 }
 
-static int read_identity(struct datadir *d, uint32_t node, struct msg *m)
+static int check_empty(const struct datadir *d, struct msg *m)
 {
-	struct buf b = BUF_INIT;
-	struct dec dec;
-	int err = datadir_read(d, "node", &b, m);
-
-	if (!err) {
-		dec_init(&dec, buf_slice(&b));
-		d->node = (uint32_t)dec_u64_max(&dec, NODES_MAX - 1);
-		d->birth = dec_u64(&dec);
-		d->created_ns = dec_u64(&dec);
-		if (dec_end(&dec) != 0 || d->node == 0)
-			err = msg_set(m, ERR_CORRUPT, "%s/node: malformed", d->path);
-		else if (node && node != d->node)
-			err = msg_set(m, ERR_IDENTITY,
-				      "%s is the data directory of node %u, not of node %u",
-				      d->path, d->node, node);
-	}
-	buf_release(&b);
-	return err;
-}
-
-static int write_identity(struct datadir *d, uint32_t node, uint64_t birth, uint64_t wall_ns,
-			  struct msg *m)
-{
-	struct buf b = BUF_INIT;
 	char *stranger = first_name(d->fd, is_harmless);
 	int err;
 
-	if (stranger) {
-		err = msg_set(m, ERR_IDENTITY,
-			      "%s is no data directory: it has %s but no file `node`; give an "
-			      "empty directory",
-			      d->path, stranger);
-		mem_free(stranger);
-		return err;
-	}
-	if (node == 0)
-		return msg_set(m, ERR_INVAL, "%s is empty: a new node needs an id", d->path);
-	d->node = node;
-	d->birth = birth ? birth : 1; /* 0 stands for "unknown" */
-	d->created_ns = wall_ns;
-	d->created = true;
-	enc_u64(&b, d->node);
-	enc_u64(&b, d->birth);
-	enc_u64(&b, d->created_ns);
-	if (buf_ok(&b))
-		err = datadir_write(d, "node", buf_slice(&b), m);
-	else
-		err = msg_set(m, ERR_NOMEM, "write %s/node: out of memory", d->path);
-	buf_release(&b);
+	if (!stranger)
+		return 0;
+	err = msg_set(m, ERR_IDENTITY,
+		      "%s is no data directory: it has %s but no file `node`; give an empty directory",
+		      d->path, stranger);
+	mem_free(stranger);
 	return err;
 }
 
@@ -331,9 +290,9 @@ int datadir_open(const char *path, uint32_t node, uint64_t birth, uint64_t wall_
 	else
 		err = lock(&d, m);
 	if (!err && fstatat(d.fd, "node", &st, 0) == 0)
-		err = read_identity(&d, node, m);
-	else if (!err)
-		err = write_identity(&d, node, birth, wall_ns, m);
+		err = datadir__identity_read(&d, node, m);
+	else if (!err && (err = check_empty(&d, m)) == 0)
+		err = datadir__identity_write(&d, node, birth, wall_ns, m);
 	if (err) {
 		datadir_close(&d);
 		return err;

@@ -2,15 +2,13 @@
 #include "kv/datadir.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/check.h"
-#include "base/codec.h"
 #include "base/err.h"
-#include "base/limits.h"
 #include "base/mem.h"
+#include "kv/datadir_identity.h"
 #include "tests/sim/sim_disk_internal.h"
 
 int __real_mkdir(const char *path, mode_t mode);
@@ -146,50 +144,11 @@ bool datadir_has(const struct datadir *d, const char *name)
 
 /* ---- opening ---- */
 
-static int read_identity(struct datadir *d, uint32_t node, struct msg *m)
+static int check_empty(const struct sim_disk *disk, const struct datadir *d, struct msg *m)
 {
-	struct buf b = BUF_INIT;
-	struct dec dec;
-	int err = datadir_read(d, "node", &b, m);
-
-	if (!err) {
-		dec_init(&dec, buf_slice(&b));
-		d->node = (uint32_t)dec_u64_max(&dec, NODES_MAX - 1);
-		d->birth = dec_u64(&dec);
-		d->created_ns = dec_u64(&dec);
-		if (dec_end(&dec) != 0 || d->node == 0)
-			err = msg_set(m, ERR_CORRUPT, "%s/node: malformed", d->path);
-		else if (node != 0 && node != d->node)
-			err = msg_set(m, ERR_IDENTITY,
-				      "%s is the data directory of node %" PRIu32
-				      ", not of node %" PRIu32,
-				      d->path, d->node, node);
-	}
-	buf_release(&b);
-	return err;
-}
-
-static int write_identity(struct datadir *d, uint32_t node, uint64_t birth, uint64_t wall_ns,
-			  struct msg *m)
-{
-	const struct sim_disk *disk = disk_of(d);
-	struct buf b = BUF_INIT;
-	int err;
-
 	if (disk->made_log || disk->made_engine || !TAILQ_EMPTY(&disk->smalls))
 		return msg_set(m, ERR_IDENTITY, "%s is no data directory: no file `node`", d->path);
-	if (node == 0)
-		return msg_set(m, ERR_INVAL, "%s is empty: a new node needs an id", d->path);
-	d->node = node;
-	d->birth = birth != 0 ? birth : 1;
-	d->created_ns = wall_ns;
-	d->created = true;
-	enc_u64(&b, d->node);
-	enc_u64(&b, d->birth);
-	enc_u64(&b, d->created_ns);
-	err = datadir_write(d, "node", buf_slice(&b), m);
-	buf_release(&b);
-	return err;
+	return 0;
 }
 
 int datadir_open(const char *path, uint32_t node, uint64_t birth, uint64_t wall_ns,
@@ -208,9 +167,9 @@ int datadir_open(const char *path, uint32_t node, uint64_t birth, uint64_t wall_
 	d.lock_fd = 0;
 	d.path = mem_must_strdup(path);
 	if (find(disk, "node") != NULL)
-		err = read_identity(&d, node, m);
-	else
-		err = write_identity(&d, node, birth, wall_ns, m);
+		err = datadir__identity_read(&d, node, m);
+	else if ((err = check_empty(disk, &d, m)) == 0)
+		err = datadir__identity_write(&d, node, birth, wall_ns, m);
 	if (err) {
 		datadir_close(&d);
 		return err;

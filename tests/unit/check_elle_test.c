@@ -39,12 +39,12 @@ static void lists_run(struct lists *l, struct history_mop *mops, size_t count)
 /* ---- all orders ---- */
 
 /* Whether the transaction can come next; if so, it runs. */
-static bool brute_step(const struct history_op *op, struct lists *l)
+static bool brute_step(const struct history_op *op, void *lists)
 {
 	struct history_mop mops[MOPS_MAX + 4];
 
 	memcpy(mops, op->mops, op->mop_count * sizeof(mops[0]));
-	lists_run(l, mops, op->mop_count);
+	lists_run(lists, mops, op->mop_count);
 	for (size_t i = 0; i < op->mop_count; i++) {
 		const struct history_mop *m = &op->mops[i];
 
@@ -58,41 +58,11 @@ static bool brute_step(const struct history_op *op, struct lists *l)
 	return true;
 }
 
-static bool may_be_next(uint32_t left, size_t i)
-{
-	for (size_t j = 0; j < chf.h.count; j++)
-		if ((left >> j & 1) != 0 && history_done_ns(&chf.h.ops[j]) < chf.h.ops[i].invoke_ns)
-			return false;
-	return true;
-}
-
-static bool brute(uint32_t left, const struct lists *l)
-{
-	struct lists after;
-	bool done = true;
-
-	for (size_t i = 0; i < chf.h.count; i++)
-		done &= (left >> i & 1) == 0 || chf.h.ops[i].outcome == HISTORY_UNKNOWN;
-	if (done)
-		return true;
-	for (size_t i = 0; i < chf.h.count; i++) {
-		if ((left >> i & 1) == 0 || !may_be_next(left, i))
-			continue;
-		memcpy(&after, l, sizeof(after));
-		if (brute_step(&chf.h.ops[i], &after) && brute(left & ~(1u << i), &after))
-			return true;
-	}
-	return false;
-}
-
 static bool brute_check(void)
 {
-	static struct lists empty;
-	uint32_t left = 0;
+	static const struct lists empty;
 
-	for (size_t i = 0; i < chf.h.count; i++)
-		left |= chf.h.ops[i].outcome != HISTORY_FAILED ? 1u << i : 0;
-	return brute(left, &empty);
+	return chf_some_order(brute_step, &empty, sizeof(empty));
 }
 
 static size_t any_mops(struct rng *r, struct history_mop *mops, uint64_t keys, uint64_t *value)

@@ -11,8 +11,9 @@
 /* ---- all orders ---- */
 
 /* Written apart from the checker: what an operation does to a register, by the rules of history.h. */
-static bool brute_step(const struct history_op *op, uint64_t *value)
+static bool brute_step(const struct history_op *op, void *state)
 {
+	uint64_t *value = state;
 	bool told = op->outcome == HISTORY_OK;
 
 	switch (op->kind) {
@@ -35,40 +36,11 @@ static bool brute_step(const struct history_op *op, uint64_t *value)
 	}
 }
 
-static bool may_be_next(uint32_t left, size_t i)
-{
-	for (size_t j = 0; j < chf.h.count; j++)
-		if ((left >> j & 1) != 0 && history_done_ns(&chf.h.ops[j]) < chf.h.ops[i].invoke_ns)
-			return false;
-	return true;
-}
-
-/* @left: a bit per operation that has no place yet. */
-static bool brute(uint32_t left, uint64_t value)
-{
-	bool done = true;
-
-	for (size_t i = 0; i < chf.h.count; i++)
-		done &= (left >> i & 1) == 0 || chf.h.ops[i].outcome == HISTORY_UNKNOWN;
-	if (done)
-		return true;
-	for (size_t i = 0; i < chf.h.count; i++) {
-		uint64_t after = value;
-
-		if ((left >> i & 1) != 0 && may_be_next(left, i) && brute_step(&chf.h.ops[i], &after) &&
-		    brute(left & ~(1u << i), after))
-			return true;
-	}
-	return false;
-}
-
 static bool brute_check(void)
 {
-	uint32_t left = 0;
+	uint64_t absent = HISTORY_ABSENT;
 
-	for (size_t i = 0; i < chf.h.count; i++)
-		left |= chf.h.ops[i].outcome != HISTORY_FAILED ? 1u << i : 0;
-	return brute(left, HISTORY_ABSENT);
+	return chf_some_order(brute_step, &absent, sizeof(absent));
 }
 
 static uint64_t any_value(struct rng *r, uint64_t values)

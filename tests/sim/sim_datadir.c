@@ -1,4 +1,5 @@
-/* The data directory: small files, the lock, and which directories were made. */
+/* The data directory: small files, the lock, and which directories were made. What is in the file `node`
+ * is the product's (kv/datadir_identity.c). */
 #include "kv/datadir.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* net/loop.h on virtual time. A turn is as in net/loop.c: what has arrived, due timers, ready fibers,
- * turn callbacks, then the sockets' writes. */
+ * turn callbacks, then the sockets' writes. What needs no poll is shared: net/loop_parts.h. */
 #include "net/loop.h"
 
 #include "base/check.h"

@@ -1,5 +1,6 @@
 /* Processes and their threads: stacks switched by hand, one running at a time, each until it waits. The
- * pthread functions that the product uses are linked to these (--wrap). */
+ * pthread functions that the product uses are linked to these (--wrap). Stacks are switched as in
+ * base/fiber.c, and apart from it: a fiber keeps its own on a mapping, pooled, and tells TSan too. */
 #undef _FORTIFY_SOURCE /* its longjmp() refuses to go to a frame that is not an outer one */
 
 #include <pthread.h>

@@ -17,11 +17,9 @@ static struct fault *fault;
 /* An armed call of the machine. What the fixture does in between has its memory. */
 #define ARMED(call)                                                                                \
 	do {                                                                                       \
-		if (fault)                                                                         \
-			fault_arm(fault);                                                          \
+		fault_arm(fault);                                                                  \
 		call;                                                                              \
-		if (fault)                                                                         \
-			fault_disarm(fault);                                                       \
+		fault_disarm(fault);                                                               \
 	} while (0)
 
 /* The driver ends the process then. */

@@ -12,6 +12,7 @@ void engine__init(struct engine *e, const struct engine_ops *ops)
 	CHECK(pthread_mutex_init(&e->groups_lock, NULL) == 0);
 	SLIST_INIT(&e->groups);
 	atomic_init(&e->unflushed_bytes, 0);
+	atomic_init(&e->reserve_missing, 0);
 }
 
 void engine__release(struct engine *e)
@@ -170,6 +171,11 @@ int engine_get(struct engine_group *g, enum engine_table t, struct slice key, st
 int engine_flush(struct engine *e)
 {
 	return e->ops->flush(e);
+}
+
+uint64_t engine_reserve_missing(struct engine *e)
+{
+	return atomic_load(&e->reserve_missing);
 }
 
 uint64_t engine_unflushed_bytes(struct engine *e)

@@ -31,6 +31,7 @@ struct engine_group; /* the view of one group */
 struct engine_config {
 	const char *dir;              /* created if missing */
 	uint64_t memory_bytes;        /* block cache + write buffers; 0 = default 64 MiB */
+	uint64_t reserve_bytes;	      /* of the disk, set aside for when it is full; 0: none */
 };
 
 int engine_rocks_open(const struct engine_config *cfg, struct engine **out, struct msg *m);
@@ -70,8 +71,13 @@ uint64_t engine_applied(struct engine_group *g);
 uint64_t engine_durable(struct engine_group *g);
 
 /* Blocks until everything committed before the call is on disk, all groups (atomic flush over
- * tables). Any thread. ERR_IO is fatal by the caller's choice. */
+ * tables). Any thread. ERR_NOSPACE: all is as before, to be tried again later; ERR_IO is fatal by the
+ * caller's choice. Tends the reserve, too, even if there is nothing to flush. */
 int engine_flush(struct engine *e);
+
+/* Bytes of the reserve that were given up on a full disk and that the engine wants back: nobody else
+ * should take them. Any thread. */
+uint64_t engine_reserve_missing(struct engine *e);
 
 /* Bytes committed since the last flush, all groups: the driver flushes on a threshold. */
 uint64_t engine_unflushed_bytes(struct engine *e);

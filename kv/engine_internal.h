@@ -65,6 +65,7 @@ struct engine {
 	pthread_mutex_t groups_lock; /* of the list; its elements never leave */
 	SLIST_HEAD(engine_groups, engine_group) groups;
 	_Atomic uint64_t unflushed_bytes;
+	_Atomic uint64_t reserve_missing;
 };
 
 /* One consistent state of a group, of all tables. Freed by ops->view_free. */

@@ -180,10 +180,19 @@ int rocks__record_get(struct rocks *r, const rocksdb_readoptions_t *how, uint32_
 void rocks__write_or_die(struct rocks *r, rocksdb_writebatch_t *writes)
 {
 	char *text = NULL;
+	uint64_t waited = 0;
 
-	rocksdb_write(r->db, r->write, writes, &text);
-	if (text)
-		logger_die("engine %s: write: %s", r->dir, text);
+	/* What is refused for want of space was not begun. */
+	for (;;) {
+		rocksdb_write(r->db, r->write, writes, &text);
+		if (!text)
+			break;
+		if (rocks__error_code(text) != ERR_NOSPACE)
+			logger_die("engine %s: write: %s", r->dir, text);
+		rocksdb_free(text);
+		text = NULL;
+		rocks__wait_for_room(r, &waited);
+	}
 	rocksdb_writebatch_clear(writes);
 }
 

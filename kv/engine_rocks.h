@@ -6,6 +6,7 @@
  *   engine_rocks_options.c  how RocksDB is set up
  *   engine_rocks_flush.c    flushes, figures
  *   engine_rocks_scan.c     scans and views
+ *   engine_rocks_reserve.c  what is set aside for a full disk
  *   engine_rocks_install.c  second states, and what crashes leave of them
  */
 #ifndef PAXFS_KV_ENGINE_ROCKS_H
@@ -39,6 +40,13 @@ struct rocks {
 	pthread_mutex_t flush_lock;
 	uint64_t flushes; /* counted in ROCKS_META; under flush_lock */
 	atomic_bool dirty; /* something was written since the last flush began */
+	atomic_int full_tries; /* flushes that may fail without a reason, since the disk was full */
+	uint64_t write_buffer; /* bytes in memory, of all families */
+	struct {
+		pthread_mutex_t lock;
+		char *path;
+		uint64_t size; /* bytes; 0: none is kept */
+	} reserve;
 };
 
 struct rocks_group {
@@ -74,8 +82,8 @@ int rocks__error_code(const char *text);
 int rocks__read(struct rocks *r, const rocksdb_readoptions_t *how, unsigned family,
 		struct slice key, struct buf *out);
 
-/* Applies the writes and empties them. A failure is fatal: the log has the entry, and replays
- * it. */
+/* Applies the writes and empties them. Waits for room on a full disk. Any other failure is fatal:
+ * the log has the entry, and replays it. */
 void rocks__write(struct rocks *r, rocksdb_writebatch_t *writes);
 void rocks__write_or_die(struct rocks *r, rocksdb_writebatch_t *writes); /* no reason to flush */
 
@@ -103,7 +111,7 @@ bool rocks__record_key(struct slice key, uint32_t *group); /* false: another key
 const char *rocks__family_name(unsigned family);
 
 /* Opens the database with its families. */
-int rocks__open_db(struct rocks *r, uint64_t memory_bytes, struct msg *m);
+int rocks__open_db(struct rocks *r, const struct engine_config *cfg, struct msg *m);
 
 /* ---- engine_rocks_flush.c ---- */
 
@@ -111,6 +119,16 @@ int rocks__flush(struct engine *e);
 int rocks__flushes_read(struct rocks *r, const rocksdb_readoptions_t *how, uint64_t *out);
 uint64_t rocks__stored_bytes(struct engine_group *g, struct engine_pos from, struct engine_pos to);
 void rocks__stats(struct engine *e, struct engine_stats *out);
+
+/* ---- engine_rocks_reserve.c ---- */
+
+void rocks__reserve_open(struct rocks *r, uint64_t size);
+void rocks__reserve_tend(struct rocks *r); /* takes back what was given up, if there is room */
+/* Is there room for a flush? Gives up part of the reserve for it. */
+bool rocks__reserve_covers_flush(struct rocks *r);
+/* RocksDB found no space: gives it what it wants to go on, if the disk has less, and lets some time pass.
+ * Ends the process if that has been too long. Any thread. */
+void rocks__wait_for_room(struct rocks *r, uint64_t *waited_ns);
 
 /* ---- engine_rocks_scan.c ---- */
 

@@ -48,32 +48,54 @@ int rocks__flushes_read(struct rocks *r, const rocksdb_readoptions_t *how, uint6
 	return err == ERR_NOT_FOUND ? 0 : err;
 }
 
-/* RocksDB stays read-only after a flush that failed, and then says why. */
+/* RocksDB stays read-only after a flush that failed, and then says why. 0: it does not: where it found no
+ * space it tries again by itself, and has just done so. (Another flush meanwhile would disturb that.) */
 static int flush_failed(struct rocks *r)
 {
+	rocksdb_writebatch_t *nothing = rocksdb_writebatch_create();
 	rocksdb_flushoptions_t *how = rocksdb_flushoptions_create();
 	char *text = NULL;
-	int err = ERR_IO;
+	int err = 0;
 
-	rocksdb_flush_cf(r->db, how, r->families[ROCKS_TICK], &text);
+	rocksdb_write(r->db, r->write, nothing, &text);
+	if (!text && atomic_load(&r->full_tries) == 0)
+		rocksdb_flush_cf(r->db, how, r->families[ROCKS_TICK], &text);
 	rocksdb_flushoptions_destroy(how);
+	rocksdb_writebatch_destroy(nothing);
 	if (text)
 		err = rocks__error(r, text, "flush", ROCKS_META, (struct slice){0});
-	return err == ERR_NOSPACE ? err : ERR_IO;
+	if (err == ERR_NOSPACE || atomic_load(&r->full_tries) > 0)
+		return ERR_NOSPACE;
+	return ERR_IO;
+}
+
+static int flush_all(struct rocks *r)
+{
+	uint64_t on_disk;
+	int err;
+
+	if (!rocks__reserve_covers_flush(r))
+		return ERR_NOSPACE;
+	begin_flush(r);
+	err = rocks__flushes_read(r, r->read_disk, &on_disk);
+	if (!err && on_disk != r->flushes)
+		err = flush_failed(r);
+	return err;
 }
 
 static int flush_locked(struct rocks *r)
 {
 	struct engine *e = &r->base;
-	uint64_t bytes = atomic_load(&e->unflushed_bytes), on_disk;
+	uint64_t bytes = atomic_load(&e->unflushed_bytes);
 	int err;
 
 	if (!atomic_exchange(&r->dirty, false))
 		return 0;
-	begin_flush(r);
-	err = rocks__flushes_read(r, r->read_disk, &on_disk);
-	if (!err && on_disk != r->flushes)
-		err = flush_failed(r);
+	err = flush_all(r);
+	if (!err)
+		atomic_store(&r->full_tries, 0);
+	else if (atomic_load(&r->full_tries) > 0)
+		atomic_fetch_sub(&r->full_tries, 1);
 	if (err) {
 		atomic_store(&r->dirty, true);
 		return err;
@@ -96,6 +118,7 @@ int rocks__flush(struct engine *e)
 	int err;
 
 	pthread_mutex_lock(&r->flush_lock);
+	rocks__reserve_tend(r);
 	err = flush_locked(r);
 	pthread_mutex_unlock(&r->flush_lock);
 	return err;

@@ -94,6 +94,7 @@ int rocks__install_finish(struct engine_group *base, uint64_t applied)
 	struct rocks_group *g = rocks_group(base);
 	struct rocks *r = rocks_of(base->engine);
 	uint32_t old = g->generation;
+	uint64_t waited = 0;
 	int err = rocks__flush(base->engine);
 
 	if (err)
@@ -103,7 +104,8 @@ int rocks__install_finish(struct engine_group *base, uint64_t applied)
 	rocks__write(r, g->writes);
 	g->generation = g->staged;
 	atomic_store_explicit(&base->applied, applied, memory_order_release);
-	err = rocks__flush(base->engine);
+	while ((err = rocks__flush(base->engine)) == ERR_NOSPACE)
+		rocks__wait_for_room(r, &waited);
 	if (err)
 		logger_die("engine %s: group %u: flush of an installed snapshot: %s", r->dir,
 			   base->id, err_text(err));

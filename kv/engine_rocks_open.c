@@ -148,6 +148,8 @@ static void rocks_close(struct engine *e)
 		rocksdb_cache_destroy(r->cache);
 	}
 	pthread_mutex_destroy(&r->flush_lock);
+	pthread_mutex_destroy(&r->reserve.lock);
+	mem_free(r->reserve.path);
 	engine__release(e);
 	mem_free(r->dir);
 	mem_free(r);
@@ -178,8 +180,10 @@ int engine_rocks_open(const struct engine_config *cfg, struct engine **out, stru
 	engine__init(&r->base, &rocks_ops);
 	CHECK(pthread_mutex_init(&r->flush_lock, NULL) == 0);
 	atomic_init(&r->dirty, false);
+	atomic_init(&r->full_tries, 0);
+	CHECK(pthread_mutex_init(&r->reserve.lock, NULL) == 0);
 	r->dir = mem_must_strdup(cfg->dir);
-	err = rocks__open_db(r, cfg->memory_bytes, m);
+	err = rocks__open_db(r, cfg, m);
 	if (!err)
 		err = load(r, m);
 	if (err) {

@@ -51,15 +51,16 @@ const char *rocks__family_name(unsigned family)
 
 /* ---- options ---- */
 
-/* A close without a flush loses nothing that the log does not have, and ends at once. The C API has
- * no setter for it. */
+/* A close without a flush loses nothing that the log does not have, and ends at once. What fails for
+ * want of space is tried again at short intervals. The C API has no setters for these. */
 static rocksdb_options_t *options_base(void)
 {
 	rocksdb_options_t *plain = rocksdb_options_create();
 	rocksdb_options_t *o = rocksdb_options_create();
 	char *text = NULL;
 
-	rocksdb_get_options_from_string(plain, "avoid_flush_during_shutdown=true", o, &text);
+	rocksdb_get_options_from_string(plain, "avoid_flush_during_shutdown=true;"
+						 "bgerror_resume_retry_interval=100000", o, &text);
 	CHECK(text == NULL);
 	rocksdb_options_destroy(plain);
 	return o;
@@ -226,9 +227,9 @@ static int make_directory(const char *dir, struct msg *m)
 	return err;
 }
 
-int rocks__open_db(struct rocks *r, uint64_t memory_bytes, struct msg *m)
+int rocks__open_db(struct rocks *r, const struct engine_config *cfg, struct msg *m)
 {
-	uint64_t memory = memory_bytes ? memory_bytes : MEMORY_DEFAULT;
+	uint64_t memory = cfg->memory_bytes ? cfg->memory_bytes : MEMORY_DEFAULT;
 	rocksdb_options_t *base;
 	int err = make_directory(r->dir, m);
 
@@ -238,6 +239,8 @@ int rocks__open_db(struct rocks *r, uint64_t memory_bytes, struct msg *m)
 		return err;
 	if (memory < MEMORY_MIN)
 		memory = MEMORY_MIN;
+	r->write_buffer = memory / 2;
+	rocks__reserve_open(r, cfg->reserve_bytes);
 	r->cache = rocksdb_cache_create_lru((size_t)(memory / 2));
 	make_call_options(r);
 	base = options_new(memory, r->cache);

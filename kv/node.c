@@ -129,7 +129,8 @@ static int make_subdir(struct kv_node *n, const char *name, char **path, struct 
 
 static int open_engine(struct kv_node *n, struct msg *m)
 {
-	struct engine_config ec = {.memory_bytes = n->cfg.memory_bytes};
+	struct engine_config ec = {.memory_bytes = n->cfg.memory_bytes,
+				   .reserve_bytes = KV_RESERVE_BYTES};
 	char *path;
 	int err = make_subdir(n, "engine", &path, m);
 
@@ -140,10 +141,17 @@ static int open_engine(struct kv_node *n, struct msg *m)
 	return err;
 }
 
+/* What the engine gave up on a full disk is not for the log. Any thread. */
+static uint64_t spared(void *ctx)
+{
+	return engine_reserve_missing(((struct kv_node *)ctx)->engine);
+}
+
 static int open_log(struct kv_node *n, struct msg *m)
 {
 	struct wal_config wc = {.segment_size = n->cfg.segment_bytes,
 				.size_max = n->cfg.log_bytes,
+				.spared = spared,
 				.on_synced = on_synced_thread,
 				.ctx = n};
 	char *path;

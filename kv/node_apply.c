@@ -70,9 +70,11 @@ void kv__node_schedule(struct kv_node *n, struct kv_job *job)
 	}
 	job->work.run = run_job;
 	job->work.done = job_done;
-	/* While the engine flushes it may stall writers: "an engine stall must not stop heartbeats". */
-	if (!n->flushing && kv_worker_pending(n->apply) == 0 && n->here_count < HERE_MAX &&
-	    is_small(job) && env_mono_ns(n->env) >= n->here_barred_ns) {
+	/* While the engine flushes, or the disk is full, it may stall writers: "an engine stall must not
+	 * stop heartbeats". */
+	if (!n->flushing && engine_reserve_missing(n->engine) == 0 &&
+	    kv_worker_pending(n->apply) == 0 && n->here_count < HERE_MAX && is_small(job) &&
+	    env_mono_ns(n->env) >= n->here_barred_ns) {
 		STAILQ_INSERT_TAIL(&n->here, &job->work, link);
 		n->here_count++;
 		return;

@@ -20,6 +20,7 @@ struct flush_job {
 	struct kv_work work;
 	struct kv_node *node;
 	bool engine;	  /* flush it */
+	bool full;	  /* nothing was flushed: no room on the disk */
 	bool quiet;	  /* nothing else happens: give memory back, too */
 	struct buf peers; /* write it, if not empty */
 	int err;
@@ -33,8 +34,13 @@ static void run(struct kv_work *w)
 	uint64_t begin = env_mono_ns(job->node->env);
 
 	FAILPOINT_IF(job->engine, flush_before);
-	if (job->engine && engine_flush(job->node->engine) != 0)
-		logger_die("flush of the engine in %s failed", job->node->dir.path);
+	if (job->engine) {
+		int err = engine_flush(job->node->engine);
+
+		job->full = err == ERR_NOSPACE;
+		if (err && !job->full)
+			logger_die("flush of the engine in %s failed", job->node->dir.path);
+	}
 	FAILPOINT_IF(job->engine, flush_after);
 	if (job->peers.len)
 		job->err = datadir_write(&job->node->dir, "peers", buf_slice(&job->peers), &job->m);
@@ -73,11 +79,15 @@ static void done(struct kv_work *w)
 {
 	struct flush_job *job = container_of(w, struct flush_job, work);
 	struct kv_node *n = job->node;
+	bool full = job->full;
 
 	n->flushing = false;
 	if (job->err)
 		log_warn("%s", job->m.text);
-	if (job->engine) {
+	if (full) {
+		log_warn("the disk is full: %s is flushed when there is room", n->dir.path);
+		STAILQ_CONCAT(&n->flush_next, &n->flush_waits);
+	} else if (job->engine) {
 		tell_durable(n);
 		answer_waits(n);
 		if (job->took_ns > NS_PER_S)
@@ -86,7 +96,7 @@ static void done(struct kv_work *w)
 	}
 	buf_release(&job->peers);
 	mem_free(job);
-	if (n->closed)
+	if (n->closed || full) /* the timer tries again */
 		return;
 	if (n->flush_again || !STAILQ_EMPTY(&n->flush_next))
 		start(n, true);
@@ -141,11 +151,12 @@ static void on_timer(struct env_timer *t)
 {
 	struct kv_node *n = container_of(t, struct kv_node, flush_timer);
 	uint64_t unflushed = engine_unflushed_bytes(n->engine);
+	bool full = engine_reserve_missing(n->engine) > 0 || !STAILQ_EMPTY(&n->flush_next);
 
-	if (unflushed == 0 && !n->trim_due)
+	if (unflushed == 0 && !n->trim_due && !full)
 		return;
-	if (unflushed >= n->cfg.flush_bytes || is_quiet(n) || log_is_long(n))
-		start(n, unflushed > 0);
+	if (unflushed >= n->cfg.flush_bytes || is_quiet(n) || log_is_long(n) || full)
+		start(n, unflushed > 0 || full);
 	env_timer_set(n->env, t, env_mono_ns(n->env) + LOOK_NS);
 }
 

@@ -30,6 +30,7 @@ static struct wal *wal_new(const struct wal_config *cfg)
 	w->size_max = cfg->size_max;
 	w->inline_io = cfg->inline_io;
 	w->on_synced = cfg->on_synced;
+	w->spared = cfg->spared;
 	w->ctx = cfg->ctx;
 	w->number_next = w->number_first = 1;
 	wal_index_init(&w->index, wal__space_count, w);

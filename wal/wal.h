@@ -47,6 +47,9 @@ struct wal_config {
 	/* Called on the WRITER thread after batch @batch is on disk: only wake the owner there
 	 * (loop_async_send), which then calls wal_synced(). With inline_io: on the caller. */
 	void (*on_synced)(void *ctx);
+	/* Bytes of the device's free space that the log leaves to others, beside what it leaves anyway.
+	 * Any thread; NULL: none. */
+	uint64_t (*spared)(void *ctx);
 	void *ctx;
 };
 

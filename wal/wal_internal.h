@@ -92,6 +92,7 @@ struct wal {
 	uint64_t size_max;
 	bool inline_io;
 	void (*on_synced)(void *ctx);
+	uint64_t (*spared)(void *ctx);
 	void *ctx;
 
 	/* owner */

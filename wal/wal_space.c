@@ -95,12 +95,13 @@ static struct wal_segment *file_next(struct wal *w)
 static uint64_t device_free(struct wal *w)
 {
 	uint64_t now = wal__now_ns();
+	uint64_t spared = w->spared != NULL ? w->spared(w->ctx) : 0;
 
 	if (w->inline_io || w->free_bytes_at_ns == 0 || now - w->free_bytes_at_ns > FREE_BYTES_AGE_NS) {
 		w->free_bytes = w->device->ops->free_bytes(w->device);
 		w->free_bytes_at_ns = now;
 	}
-	return w->free_bytes;
+	return w->free_bytes > spared ? w->free_bytes - spared : 0;
 }
 
 /* Segments that could be created. */
@@ -185,15 +186,16 @@ void wal__space_tend(struct wal *w)
 	wal__unlock(w);
 }
 
-/* What segments that are there could still hold; @enough: more than that does not matter. */
-static uint64_t present_room(struct wal *w, uint64_t enough)
+/* What segments that are there could still hold; @enough: more than that does not matter. @spare: the
+ * next one counts before it is there. */
+static uint64_t present_room(struct wal *w, uint64_t enough, bool spare)
 {
 	uint64_t capacity = wal__limit(w) - WAL_DATA_START;
 	uint64_t room = 0;
 
 	if (w->active != NULL && w->cut == 0 && wal__position(w) < wal__limit(w))
 		room += wal__limit(w) - wal__position(w);
-	if (w->spare != NULL && !w->spare->failed)
+	if (w->spare != NULL && !w->spare->failed && (spare || w->spare->file != NULL))
 		room += capacity;
 	for (uint32_t i = 0; i < w->segment_count && room < enough; i++) {
 		if (is_free(w, w->segments[i]))
@@ -229,7 +231,7 @@ bool wal_has_room(struct wal *w, uint64_t bytes)
 	blocked = is_blocked(w);
 	room = blocked ? 0 : growth(w) * (wal__limit(w) - WAL_DATA_START);
 	if (room < want)
-		room += present_room(w, want - room);
+		room += present_room(w, want - room, true);
 	wal__unlock(w);
 	if (blocked)
 		look_again(w);
@@ -251,9 +253,7 @@ bool wal_can_take(struct wal *w, uint64_t bytes)
 		wal__unlock(w);
 		return true;
 	}
-	room = present_room(w, want);
-	if (w->spare != NULL && !w->spare->failed && w->spare->file == NULL)
-		room -= wal__limit(w) - WAL_DATA_START;
+	room = present_room(w, want, false);
 	wal__unlock(w);
 	if (blocked)
 		look_again(w);

@@ -126,8 +126,8 @@ void rocks__reserve_open(struct rocks *r, uint64_t size);
 void rocks__reserve_tend(struct rocks *r); /* takes back what was given up, if there is room */
 /* Is there room for a flush? Gives up part of the reserve for it. */
 bool rocks__reserve_covers_flush(struct rocks *r);
-/* RocksDB found no space: gives it what it wants to go on, if the disk has less, and lets some time pass.
- * Ends the process if that has been too long. Any thread. */
+/* RocksDB found no space: gives it what it wants to go on, if the disk has less, and lets some time
+ * pass. Ends the process if that has been too long. Any thread. */
 void rocks__wait_for_room(struct rocks *r, uint64_t *waited_ns);
 
 /* ---- engine_rocks_scan.c ---- */

@@ -48,14 +48,14 @@ int rocks__flushes_read(struct rocks *r, const rocksdb_readoptions_t *how, uint6
 	return err == ERR_NOT_FOUND ? 0 : err;
 }
 
-/* RocksDB stays read-only after a flush that failed, and then says why. 0: it does not: where it found no
- * space it tries again by itself, and has just done so. (Another flush meanwhile would disturb that.) */
+/* RocksDB stays read-only after a flush that failed, and then says why; or not, if it found
+ * no space and has just tried again by itself. (Another flush meanwhile would disturb that.) */
 static int flush_failed(struct rocks *r)
 {
 	rocksdb_writebatch_t *nothing = rocksdb_writebatch_create();
 	rocksdb_flushoptions_t *how = rocksdb_flushoptions_create();
 	char *text = NULL;
-	int err = 0;
+	int err = ERR_IO;
 
 	rocksdb_write(r->db, r->write, nothing, &text);
 	if (!text && atomic_load(&r->full_tries) == 0)

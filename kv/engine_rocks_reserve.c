@@ -1,7 +1,7 @@
-/* Space set aside for a disk that gets full: a file of allocated blocks beside the database. What is in
- * memory must reach the disk, or the log is never cut and nothing can be deleted any more; so where there
- * is less room than a flush needs, the file is shortened first. Not earlier: whoever fills the disk would
- * take that, too. It is made whole when there is room for it twice over; meanwhile
+/* Space set aside for a disk that gets full: a file of allocated blocks beside the database. What is
+ * in memory must reach the disk, or the log is never cut and nothing can be deleted any more; so where
+ * there is less room than a flush needs, the file is shortened first. Not earlier: whoever fills the
+ * disk would take that, too. It is made whole when there is room for it twice over; meanwhile
  * engine_reserve_missing() has the log leave that room alone.
  *
  *   whole --(too little for a flush)--> shorter, in steps, down to nothing --(room)--> whole

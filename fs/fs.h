@@ -30,6 +30,9 @@ struct fs_backend {
 	void (*range)(void *ctx, struct slice from, struct slice *end);
 	/* The group of a key, for `where`; the text is for people. */
 	uint32_t (*group_of)(void *ctx, struct slice key);
+	/* Blocks the fiber until the version of @key is not @version (0: absent), and puts it into
+	 * *now; or until @wait_ns passed (ERR_TIMEOUT). See kv_client_watch. */
+	int (*watch)(void *ctx, struct slice key, uint64_t version, uint64_t wait_ns, uint64_t *now);
 	void *ctx;
 	struct env *env;
 	struct fiber_sched *fibers; /* for background work (reaping) */

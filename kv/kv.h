@@ -34,6 +34,13 @@ void kv_client_close(struct kv_client *c); /* from a fiber; ends the session; ta
  * be cut by the caller with kv_client_range. */
 struct txn_executor *kv_client_executor(struct kv_client *c);
 
+/* Blocks the calling fiber until @key's version is not @version (0: absent), at most @wait_ns. 0 with
+ * the version now in *now (0: absent): it differed at one moment between call and return (linearizable,
+ * as a read is). ERR_TIMEOUT after @wait_ns; ERR_INTERRUPTED; else as a read. Costs the servers nothing
+ * while nothing changes. */
+int kv_client_watch(struct kv_client *c, struct slice key, uint64_t version, uint64_t wait_ns,
+		    uint64_t *now);
+
 /* The present layout; valid until the next call that may block. */
 const struct kv_layout *kv_client_layout(struct kv_client *c);
 
@@ -52,7 +59,7 @@ int kv_client_admin(struct kv_transport *t, struct env *env, const char *address
 		    struct slice body, uint64_t timeout_ns, struct buf *reply);
 
 struct kv_client_stats {
-	uint64_t calls, retries, redirects, map_refreshes, reads, execs, cross_group;
+	uint64_t calls, retries, redirects, map_refreshes, reads, execs, cross_group, watches;
 };
 void kv_client_stats_get(const struct kv_client *c, struct kv_client_stats *out);
 

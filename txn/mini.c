@@ -235,7 +235,7 @@ uint32_t txn_get_ref(struct txn_mini *m, uint32_t from, uint16_t offset, uint8_t
 
 uint32_t txn_scan(struct txn_mini *m, struct slice from, struct slice to, uint32_t limit)
 {
-	return add_read(m, (struct txn_read){.kind = TXN_SCAN,
+	return add_read(m, (struct txn_read){.kind = kind,
 					     .key = copy_key(m, from),
 					     .to = copy_end(m, to),
 					     .limit = limit});
@@ -338,20 +338,19 @@ uint32_t txn_max(struct txn_mini *m, struct slice key, struct txn_field f, uint6
 					   .number = n});
 }
 
-static uint32_t add_now(struct txn_mini *m, enum txn_mut_kind kind, struct slice key,
-			struct txn_field f)
+uint32_t txn_touch_at(struct txn_mini *m, struct slice key, struct txn_field f, uint64_t ns)
 {
 	if (f.width != 8)
 		fail(m, ERR_INVAL);
-	return add_mut(m, (struct txn_mut){.kind = kind,
+	return add_mut(m, (struct txn_mut){.kind = TXN_TOUCH,
 					   .key = copy_key(m, key),
 					   .field = f,
-					   .now = true});
+					   .number = ns});
 }
 
-uint32_t txn_max_now(struct txn_mini *m, struct slice key, struct txn_field f)
+uint32_t txn_touch(struct txn_mini *m, struct slice key, struct txn_field f)
 {
-	return add_now(m, TXN_MAX, key, f);
+	return txn_touch_at(m, key, f, UINT64_MAX);
 }
 
 uint32_t txn_set(struct txn_mini *m, struct slice key, struct txn_field f, struct slice value)
@@ -373,5 +372,10 @@ uint32_t txn_set_u64(struct txn_mini *m, struct slice key, struct txn_field f, u
 
 uint32_t txn_set_now(struct txn_mini *m, struct slice key, struct txn_field f)
 {
-	return add_now(m, TXN_SET, key, f);
+	if (f.width != 8)
+		fail(m, ERR_INVAL);
+	return add_mut(m, (struct txn_mut){.kind = TXN_SET,
+					   .key = copy_key(m, key),
+					   .field = f,
+					   .now = true});
 }

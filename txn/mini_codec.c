@@ -129,8 +129,12 @@ void txn__part_mut(struct buf *b, const struct txn_mut *u, uint32_t index)
 		break;
 	case TXN_MAX:
 		enc_field(b, u->field);
-		enc_bool(b, u->now);
-		if (!u->now)
+		enc_u64(b, u->number);
+		break;
+	case TXN_TOUCH:
+		enc_field(b, u->field);
+		enc_bool(b, u->number == UINT64_MAX);
+		if (u->number != UINT64_MAX)
 			enc_u64(b, u->number);
 		break;
 	case TXN_SET:
@@ -248,13 +252,11 @@ static void dec_set(struct dec *d, struct txn_mut *u)
 		dec_fail(d);
 }
 
-static void dec_max(struct dec *d, struct txn_mut *u)
+static void dec_touch(struct dec *d, struct txn_mut *u)
 {
 	u->field = dec_number_field(d);
-	u->now = dec_bool(d);
-	if (!u->now)
-		u->number = dec_u64(d);
-	if (u->now && u->field.width != 8)
+	u->number = dec_bool(d) ? UINT64_MAX : dec_u64(d);
+	if (u->field.width != 8)
 		dec_fail(d);
 }
 
@@ -269,7 +271,7 @@ static void dec_patch(struct dec *d, struct txn_mut *u)
 static void dec_mut(struct dec *d, struct txn_mut *u, uint32_t *index)
 {
 	*u = (struct txn_mut){0};
-	u->kind = (enum txn_mut_kind)dec_u64_max(d, TXN_SET);
+	u->kind = (enum txn_mut_kind)dec_u64_max(d, TXN_TOUCH);
 	*index = (uint32_t)dec_u64_max(d, TXN_MUTS_MAX - 1);
 	u->key = dec_key(d);
 	switch (u->kind) {
@@ -294,13 +296,17 @@ static void dec_mut(struct dec *d, struct txn_mut *u, uint32_t *index)
 		u->want_result = dec_bool(d);
 		return;
 	case TXN_MAX:
-		dec_max(d, u);
+		u->field = dec_number_field(d);
+		u->number = dec_u64(d);
 		return;
 	case TXN_SET:
 		dec_set(d, u);
 		return;
 	}
 	dec_fail(d);
+	case TXN_TOUCH:
+		dec_touch(d, u);
+		return;
 }
 
 /* Arrays for @count items, kept over decodings. */

@@ -494,7 +494,18 @@ static void field_put(struct buf *value, struct txn_field f, uint64_t v)
 		value->data[f.offset + i] = (uint8_t)(v >> 8 * i);
 }
 
-static int mutate_field(struct overlay_node *n, const struct txn_mut *u, uint64_t stamp,
+/* What an automatic update makes of a time. None gives one beyond the group's clock, which passes every
+ * stamp before its changes are seen: what lies there (or, as a signed number, before 1970) is explicit. */
+static uint64_t touched(const struct tsm *t, const struct txn_mut *u, uint64_t stamp, uint64_t time)
+{
+	uint64_t clock = t->last > stamp ? t->last : stamp;
+	uint64_t at = u->number < stamp ? u->number : stamp;
+
+	CHECK(at <= clock);
+	return time > clock || time < at ? at : time;
+}
+
+static int mutate_field(struct tsm *t, struct overlay_node *n, const struct txn_mut *u, uint64_t stamp,
 			uint64_t *number)
 {
 	uint64_t operand = u->now ? stamp : u->number, v;
@@ -510,6 +521,8 @@ static int mutate_field(struct overlay_node *n, const struct txn_mut *u, uint64_
 	v = field_get(buf_slice(&n->value), u->field);
 	if (u->kind == TXN_ADD)
 		v += operand;
+	else if (u->kind == TXN_TOUCH)
+		v = touched(t, u, stamp, v);
 	else if (u->kind == TXN_SET || operand > v)
 		v = operand;
 	field_put(&n->value, u->field, v);
@@ -609,7 +622,8 @@ static int mutate(struct tsm *t, const struct txn_mut *u, uint64_t stamp, uint64
 	case TXN_ADD:
 	case TXN_MAX:
 	case TXN_SET:
-		return mutate_field(n, u, stamp, number);
+	case TXN_TOUCH:
+		return mutate_field(t, n, u, stamp, number);
 	case TXN_DELETE_RANGE:
 		break;
 	}

@@ -113,7 +113,8 @@ static enum lock_mode cond_mode(const struct txn_cond *c)
 
 static enum lock_mode mut_mode(const struct txn_mut *u)
 {
-	if (u->kind == TXN_MAX || (u->kind == TXN_ADD && !u->want_result))
+	if (u->kind == TXN_MAX || u->kind == TXN_TOUCH ||
+	    (u->kind == TXN_ADD && !u->want_result))
 		return LOCK_I;
 	return LOCK_X;
 }

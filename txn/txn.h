@@ -24,8 +24,8 @@
 /* A fixed-width little-endian field of a record. */
 struct txn_field {
 	uint16_t offset; /* bytes into the value */
-	uint16_t width;	 /* 1, 2, 4 or 8 for ADD and MAX; any for SET and FIELD */
-	bool commutes;	 /* FIELD only: ADD or MAX may touch this field, so the lock is S, not E */
+	uint16_t width;	 /* 1, 2, 4 or 8 for ADD and MAX; 8 for TOUCH; any for SET and FIELD */
+	bool commutes;	 /* FIELD only: ADD, MAX or TOUCH may change this field: the lock is S, not E */
 };
 
 enum txn_cond_kind {
@@ -80,13 +80,15 @@ enum txn_mut_kind {
 	TXN_MAX,    /* field = max(field, number), unsigned */
 	TXN_SET,    /* field = value */
 };
+	TXN_TOUCH,  /* an automatic time, in an 8-byte field: max(field, min(stamp, number)); but a field
+		     * beyond the group's clock has been set by hand, and gives way (README.md, "Time") */
 
 struct txn_mut {
 	enum txn_mut_kind kind;
 	struct slice key, to;
 	struct txn_field field;
 	uint64_t number;
-	bool now;	  /* MAX, SET (8-byte field): the operand is the execution stamp, ns */
+	bool now;	  /* SET (8-byte field): the operand is the execution stamp, ns */
 	bool want_result; /* ADD: return the new value (takes X instead of I) */
 	struct slice value;
 };
@@ -137,7 +139,8 @@ uint32_t txn_or(struct txn_mini *m, struct slice key, struct slice bits);
 uint32_t txn_add(struct txn_mini *m, struct slice key, struct txn_field f, int64_t n,
 		 bool want_result);
 uint32_t txn_max(struct txn_mini *m, struct slice key, struct txn_field f, uint64_t n);
-uint32_t txn_max_now(struct txn_mini *m, struct slice key, struct txn_field f);
+uint32_t txn_touch(struct txn_mini *m, struct slice key, struct txn_field f); /* now: the stamp */
+uint32_t txn_touch_at(struct txn_mini *m, struct slice key, struct txn_field f, uint64_t ns);
 uint32_t txn_set(struct txn_mini *m, struct slice key, struct txn_field f, struct slice value);
 uint32_t txn_set_u64(struct txn_mini *m, struct slice key, struct txn_field f, uint64_t value);
 uint32_t txn_set_now(struct txn_mini *m, struct slice key, struct txn_field f);

@@ -90,7 +90,7 @@ static void make_read(struct fuzz_in *in, struct buf *out, uint32_t index, bool 
 
 static uint32_t make_mut(struct fuzz_in *in, struct buf *out, uint32_t index)
 {
-	struct txn_mut u = {.kind = (enum txn_mut_kind)(1 + fuzz_below(in, TXN_SET))};
+	struct txn_mut u = {.kind = (enum txn_mut_kind)(1 + fuzz_below(in, TXN_TOUCH))};
 	struct key k, to;
 	struct value v;
 	uint8_t how;
@@ -101,8 +101,10 @@ static uint32_t make_mut(struct fuzz_in *in, struct buf *out, uint32_t index)
 	how = fuzz_u8(in);
 	u.number = how & 31;
 	u.want_result = (how & 32) != 0;
-	u.now = (how & 64) != 0 && (u.kind == TXN_MAX || u.kind == TXN_SET);
-	if (u.now)
+	u.now = (how & 64) != 0 && u.kind == TXN_SET;
+	if (u.kind == TXN_TOUCH && (how & 64) != 0)
+		u.number = UINT64_MAX;
+	if (u.now || u.kind == TXN_TOUCH)
 		u.field.width = 8;
 	u.value = make_value(in, &v, u.kind == TXN_SET ? u.field.width : how >> 3);
 	txn__part_mut(out, &u, index);

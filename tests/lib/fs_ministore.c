@@ -305,6 +305,14 @@ static void write_at(struct buf *v, uint64_t at, struct slice s, bool or)
 }
 
 static int field_mut(struct fsx *x, const struct txn_mut *mu, struct fsx_rec *r, uint64_t stamp,
+/* The stamp is the clock of all groups here, and an automatic time never beyond it. */
+static uint64_t touched(uint64_t at, uint64_t stamp, uint64_t old)
+{
+	bool by_hand = old > stamp;
+
+	return by_hand || at > old ? at : old;
+}
+
 		     uint64_t *number)
 {
 	uint64_t old, operand = mu->now ? stamp : mu->number;
@@ -324,6 +332,8 @@ static int field_mut(struct fsx *x, const struct txn_mut *mu, struct fsx_rec *r,
 	if (mu->kind == TXN_ADD)
 		operand += old;
 	else if (mu->kind == TXN_MAX && old > operand)
+	else if (mu->kind == TXN_TOUCH)
+		operand = touched(mu->number < stamp ? mu->number : stamp, stamp, old);
 		operand = old;
 	le64_put(b, operand);
 	memcpy(r->value.data + mu->field.offset, b, mu->field.width);

@@ -133,7 +133,7 @@ static void any_mutation(void)
 	struct slice from, to;
 
 	range(&from, &to);
-	switch (below(7)) {
+	switch (below(8)) {
 	case 0:
 		(void)txn_delete(&m, any_key());
 		break;
@@ -145,6 +145,9 @@ static void any_mutation(void)
 		break;
 	case 3:
 		(void)txn_max(&m, any_key(), number, 1 + below(KEYS));
+		break;
+	case 4:
+		(void)txn_touch_at(&m, any_key(), number, 1 + below(KEYS));
 		break;
 	default:
 		put_number(any_key(), 1 + (unsigned)below(KEYS));

@@ -61,7 +61,8 @@ static void build(void)
 	(void)txn_add(&m, k, f, -5, true);
 	(void)txn_add(&m, k, f8, 5, false);
 	(void)txn_max(&m, k, f, 6);
-	(void)txn_max_now(&m, k, f8);
+	(void)txn_touch(&m, k, f8);
+	(void)txn_touch_at(&m, k, f8, 8);
 	(void)txn_set(&m, k, any, v);
 	(void)txn_set_now(&m, k, f8);
 	CHECK_OK(m.err);
@@ -186,7 +187,7 @@ static void check_decoded_limits(void)
 	}
 	for (uint32_t i = 0; i < p.mut_count; i++) {
 		CHECK_TRUE(p.muts[i].key.len > 0 && p.muts[i].key.len <= KEY_SIZE_MAX);
-		CHECK_TRUE(p.muts[i].kind >= TXN_PUT && p.muts[i].kind <= TXN_SET);
+		CHECK_TRUE(p.muts[i].kind >= TXN_PUT && p.muts[i].kind <= TXN_TOUCH);
 		CHECK_TRUE(p.mut_index[i] < TXN_MUTS_MAX);
 	}
 	CHECK_INT_EQ((p.flags & PART_WRITES) != 0, p.mut_count > 0);
@@ -311,7 +312,7 @@ static void set_of_no_bytes(struct buf *b)
 
 static void stamp_too_narrow(struct buf *b)
 {
-	item(b, TXN_MAX, 0, 3);
+	item(b, TXN_TOUCH, 0, 3);
 	enc_u64(b, 0);
 	enc_u64(b, 4);
 	enc_bool(b, true);

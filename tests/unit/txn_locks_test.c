@@ -54,13 +54,14 @@ static struct slice b(void)
 enum use {
 	USE_EXISTS,	/* E */
 	USE_FIELD,	/* E */
-	USE_FIELD_MOVES, /* S: ADD or MAX may touch the field */
+	USE_FIELD_MOVES, /* S: ADD, MAX or TOUCH may change the field */
 	USE_VERSION,	/* S */
 	USE_READ,	/* S */
 	USE_SCAN,	/* S on a range */
 	USE_RANGE,	/* S on a range */
 	USE_ADD,	/* I */
 	USE_MAX,	/* I */
+	USE_TOUCH,	/* I */
 	USE_ADD_READ,	/* X: its result is wanted */
 	USE_SET,	/* X */
 	USE_PUT,	/* X */
@@ -68,7 +69,7 @@ enum use {
 	USE_COUNT,
 };
 
-static const char modes[USE_COUNT + 1] = "EESSSSSIIXXXX";
+static const char modes[USE_COUNT + 1] = "EESSSSSIIIXXXX";
 
 static void use(struct txn_mini *mini, enum use u)
 {
@@ -102,6 +103,9 @@ static void use(struct txn_mini *mini, enum use u)
 		break;
 	case USE_MAX:
 		(void)txn_max(mini, a(), n8, 0);
+		break;
+	case USE_TOUCH:
+		(void)txn_touch(mini, a(), n8);
 		break;
 	case USE_ADD_READ:
 		(void)txn_add(mini, a(), n8, 0, true);

@@ -111,7 +111,7 @@ static void each_returns_its_index(void)
 	CHECK_INT_EQ(txn_or(&m, k, k), 5);
 	CHECK_INT_EQ(txn_add(&m, k, u64_at_0, -1, true), 6);
 	CHECK_INT_EQ(txn_max(&m, k, u64_at_0, 1), 7);
-	CHECK_INT_EQ(txn_max_now(&m, k, u64_at_0), 8);
+	CHECK_INT_EQ(txn_touch(&m, k, u64_at_0), 8);
 	CHECK_INT_EQ(txn_set_u64(&m, k, u64_at_0, 1), 9);
 	CHECK_INT_EQ(txn_set_now(&m, k, u64_at_0), 10);
 	CHECK_OK(m.err);
@@ -210,7 +210,10 @@ static void a_stamp_needs_eight_bytes(void)
 	(void)txn_set_now(&m, slice_str("k"), narrow);
 	CHECK_ERR(m.err, ERR_INVAL);
 	txn_mini_reset(&m);
-	(void)txn_max_now(&m, slice_str("k"), narrow);
+	(void)txn_touch(&m, slice_str("k"), narrow);
+	CHECK_ERR(m.err, ERR_INVAL);
+	txn_mini_reset(&m);
+	(void)txn_touch_at(&m, slice_str("k"), narrow, 1);
 	CHECK_ERR(m.err, ERR_INVAL);
 }
 

@@ -479,18 +479,65 @@ static void now_is_the_stamp(void)
 	uint64_t stamp = 0;
 
 	store_number(a(), 0);
-	store_number(b(), UINT64_MAX);
+	store_number(b(), 0);
 	(void)txn_set_now(&m, a(), n8);
-	(void)txn_max_now(&m, b(), n8);
+	(void)txn_touch(&m, b(), n8);
 	CHECK_OK(go());
 	stamp = r.stamp;
 	CHECK_TRUE(stamp > 0);
 	check_number(a(), stamp);
-	check_number(b(), UINT64_MAX);
-	(void)txn_max_now(&m, a(), n8);
+	check_number(b(), stamp);
+	(void)txn_touch(&m, a(), n8);
 	CHECK_OK(go());
 	CHECK_TRUE(r.stamp > stamp);
 	check_number(a(), r.stamp);
+}
+
+/* 2100; the end of 64 bits; 1960. */
+static void what_was_set_by_hand_gives_way(void)
+{
+	const uint64_t by_hand[] = {4102444800000000000u, INT64_MAX, (uint64_t)-315619200000000000};
+
+	for (size_t i = 0; i < sizeof(by_hand) / sizeof(by_hand[0]); i++) {
+		store_number(a(), by_hand[i]);
+		(void)txn_touch(&m, a(), n8);
+		CHECK_OK(go());
+		check_number(a(), r.stamp);
+		store_number(a(), by_hand[i]);
+		(void)txn_touch_at(&m, a(), n8, 5);
+		CHECK_OK(go());
+		check_number(a(), 5);
+	}
+}
+
+static void a_time_given_is_no_later_than_now(void)
+{
+	uint64_t stamp = 0;
+
+	store_number(a(), 7);
+	(void)txn_touch_at(&m, a(), n8, 6);
+	CHECK_OK(go());
+	check_number(a(), 7); /* not back */
+	(void)txn_touch_at(&m, a(), n8, 8);
+	CHECK_OK(go());
+	check_number(a(), 8);
+	(void)txn_touch_at(&m, a(), n8, UINT64_MAX - 1);
+	CHECK_OK(go());
+	stamp = r.stamp;
+	check_number(a(), stamp);
+	store_number(b(), stamp + 1); /* the group's clock is there by now */
+	(void)txn_touch_at(&m, b(), n8, 9);
+	CHECK_OK(go());
+	check_number(b(), stamp + 1);
+}
+
+static void a_time_needs_its_field(void)
+{
+	(void)txn_touch(&m, a(), n8);
+	CHECK_ERR(go(), ERR_ABSENT_RECORD);
+	store(a(), slice_str("1234567"));
+	(void)txn_touch(&m, a(), n8);
+	CHECK_ERR(go(), ERR_BAD_FIELD);
 }
 
 static void mutations_see_those_before(void)
@@ -545,6 +592,9 @@ static const struct check_test tests[] = {
 	T(narrow_fields_wrap_alone),
 	T(max_and_set),
 	T(now_is_the_stamp),
+	T(what_was_set_by_hand_gives_way),
+	T(a_time_given_is_no_later_than_now),
+	T(a_time_needs_its_field),
 	T(mutations_see_those_before),
 	T(a_failed_mutation_undoes_all),
 };

@@ -34,8 +34,8 @@ void fs__touch_dir(struct fs_op *op, fs_ino dir, int nlink_change)
 	struct fs_key k;
 
 	fs__key_inode(&k, dir);
-	txn_max_now(&op->m, fs__key_slice(&k), FS_F_MTIME);
-	txn_max_now(&op->m, fs__key_slice(&k), FS_F_CTIME);
+	txn_touch(&op->m, fs__key_slice(&k), FS_F_MTIME);
+	txn_touch(&op->m, fs__key_slice(&k), FS_F_CTIME);
 	txn_add(&op->m, fs__key_slice(&k), FS_F_DATA_VERSION, 1, false);
 	if (nlink_change != 0)
 		txn_add(&op->m, fs__key_slice(&k), FS_F_NLINK, nlink_change, false);
@@ -46,7 +46,7 @@ void fs__touch_ctime(struct fs_op *op, fs_ino ino)
 	struct fs_key k;
 
 	fs__key_inode(&k, ino);
-	txn_max_now(&op->m, fs__key_slice(&k), FS_F_CTIME);
+	txn_touch(&op->m, fs__key_slice(&k), FS_F_CTIME);
 }
 
 void fs__add_write_times(struct fs_op *op, fs_ino ino)
@@ -54,8 +54,8 @@ void fs__add_write_times(struct fs_op *op, fs_ino ino)
 	struct fs_key k;
 
 	fs__key_inode(&k, ino);
-	txn_max_now(&op->m, fs__key_slice(&k), FS_F_MTIME);
-	txn_max_now(&op->m, fs__key_slice(&k), FS_F_CTIME);
+	txn_touch(&op->m, fs__key_slice(&k), FS_F_MTIME);
+	txn_touch(&op->m, fs__key_slice(&k), FS_F_CTIME);
 	txn_add(&op->m, fs__key_slice(&k), FS_F_DATA_VERSION, 1, false);
 }
 

@@ -12,12 +12,18 @@ static uint32_t group_of(void *ctx, struct slice key)
 	return kv_layout_group_of(kv_client_layout(ctx), key);
 }
 
+static int watch(void *ctx, struct slice key, uint64_t version, uint64_t wait_ns, uint64_t *now)
+{
+	return kv_client_watch(ctx, key, version, wait_ns, now);
+}
+
 void fs_backend_kv(struct fs_backend *b, struct kv_client *c, struct env *env,
 		   struct fiber_sched *fibers)
 {
 	*b = (struct fs_backend){.executor = kv_client_executor(c),
 				 .range = range,
 				 .group_of = group_of,
+				 .watch = watch,
 				 .ctx = c,
 				 .env = env,
 				 .fibers = fibers,

@@ -7,6 +7,7 @@
 #include "base/failpoint.h"
 #include "base/logger.h"
 #include "base/mem.h"
+#include "kv/apply_watch.h"
 #include "kv/store_engine.h"
 
 struct kv_apply {
@@ -15,6 +16,7 @@ struct kv_apply {
 	struct store_engine store;
 	struct tsm_config tsm_cfg;
 	struct tsm *tsm;
+	struct apply_watch watch;
 	bool leading;
 	bool installing; /* between begin and finish */
 	int failed;	 /* of an entry or an install: nothing more is executed */
@@ -84,6 +86,20 @@ static void collect(struct kv_apply *a, struct kv_job *job)
 		r->len = o.bytes.len;
 		if (o.bytes.len)
 			memcpy(r->data, o.bytes.p, o.bytes.len);
+		STAILQ_INSERT_TAIL(&job->results, r, link);
+	}
+}
+
+static void collect_written(struct kv_apply *a, struct kv_job *job)
+{
+	struct slice key;
+
+	while (apply_watch_take(&a->watch, &key)) {
+		struct kv_result *r = mem_must_alloc(sizeof(*r) + key.len);
+
+		r->kind = KV_RESULT_WRITTEN;
+		r->len = key.len;
+		memcpy(r->data, key.p, key.len);
 		STAILQ_INSERT_TAIL(&job->results, r, link);
 	}
 }
@@ -246,6 +262,9 @@ static int execute(struct kv_apply *a, struct kv_job *job, uint64_t now_ns)
 	case KV_JOB_TICK:
 		tsm_tick(a->tsm, now_ns);
 		return 0;
+	case KV_JOB_WATCH:
+		apply_watch_set(&a->watch, &a->store, buf_slice(&job->bytes), job->flag);
+		return 0;
 	case KV_JOB_LEADING:
 		if (a->leading != job->flag) {
 			a->leading = job->flag;
@@ -297,6 +316,7 @@ void kv_apply_run(struct kv_job *job, uint64_t now_ns)
 	if (a->failed)
 		return;
 	collect(a, job);
+	collect_written(a, job);
 	job->deadline_ns = tsm_next_deadline(a->tsm);
 }
 
@@ -329,6 +349,7 @@ int kv_apply_open(const struct kv_apply_config *cfg, struct kv_apply **out, stru
 	a->group = cfg->group;
 	a->engine = engine_group_open(cfg->engine, cfg->group);
 	store_engine_init(&a->store, a->engine);
+	apply_watch_init(&a->watch);
 	a->tsm_cfg = cfg->tsm;
 	a->tsm_cfg.group = cfg->group;
 	a->tsm_cfg.store = &a->store.base;
@@ -346,6 +367,7 @@ void kv_apply_close(struct kv_apply *a)
 	if (!a)
 		return;
 	tsm_close(a->tsm);
+	apply_watch_release(&a->watch, &a->store);
 	store_engine_release(&a->store);
 	engine_group_close(a->engine);
 	mem_free(a);

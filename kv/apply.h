@@ -18,6 +18,7 @@ enum kv_job_kind {
 	KV_JOB_MESSAGE,	 /* bytes: of another group's state machine */
 	KV_JOB_PROPOSED, /* bytes: a command of several groups was proposed */
 	KV_JOB_TICK,
+	KV_JOB_WATCH,	/* bytes: a key whose writes are results from now on (flag), or no more */
 	KV_JOB_LEADING, /* flag */
 	KV_JOB_INSTALL_BEGIN,
 	KV_JOB_INSTALL_CHUNK,  /* bytes */
@@ -27,9 +28,15 @@ enum kv_job_kind {
 	KV_JOB_STATS,	       /* -> stats; flag: estimate keys and bytes too */
 };
 
-enum kv_result_kind { KV_RESULT_PROPOSE, KV_RESULT_SEND, KV_RESULT_REPLY, KV_RESULT_READ };
+enum kv_result_kind {
+	KV_RESULT_PROPOSE,
+	KV_RESULT_SEND,
+	KV_RESULT_REPLY,
+	KV_RESULT_READ,
+	KV_RESULT_WRITTEN, /* data: a watched key that the job wrote */
+};
 
-struct kv_result { /* one output of the state machine */
+struct kv_result { /* one output of the state machine; a write that somebody watches for */
 	STAILQ_ENTRY(kv_result) link;
 	enum kv_result_kind kind;
 	uint32_t group; /* SEND */

@@ -64,7 +64,7 @@ static bool learn_leader(struct kv_client *c, uint32_t group, uint32_t node, uin
 struct attempt {
 	struct kv_client *c;
 	uint32_t group, node;
-	uint64_t timeout_ns, backoff_ns, deadline_ns;
+	uint64_t timeout_ns, timeout_max_ns, backoff_ns, deadline_ns;
 	unsigned silences;  /* nodes that answered nothing */
 	unsigned redirects; /* in a row, without a pause */
 	unsigned nomem;	    /* answers that did not fit memory */
@@ -90,8 +90,8 @@ static int after_timeout(struct attempt *a)
 	if (silent)
 		suspect(a, SILENT_NS);
 	if (!silent || a->silences++ > 0)
-		a->timeout_ns = a->timeout_ns * 2 > ATTEMPT_NS_MAX ? ATTEMPT_NS_MAX
-								   : a->timeout_ns * 2;
+		a->timeout_ns = a->timeout_ns * 2 > a->timeout_max_ns ? a->timeout_max_ns
+								      : a->timeout_ns * 2;
 	return now >= a->deadline_ns ? ERR_TIMEOUT : 0;
 }
 
@@ -146,6 +146,9 @@ static int after_envelope_error(struct attempt *a, const struct kv_envelope *e)
 	case ERR_BUSY:
 		a->c->stats.retries++;
 		break;
+	case ERR_TIMEOUT: /* of a watch, by the leader */
+		a->c->leader[a->group] = a->node;
+		return e->err;
 	default:
 		return e->err;
 	}
@@ -183,37 +186,61 @@ static int call_node(struct attempt *a, uint8_t type, struct slice request, stru
 	return err;
 }
 
+static int attempts(struct attempt *a, uint8_t type, struct slice request, struct buf *reply,
+		    struct slice *body)
+{
+	struct kv_envelope e;
+	int err;
+
+	if (a->group >= GROUPS_MAX)
+		return ERR_NO_GROUP;
+	for (;;) {
+		a->node = pick_node(a->c, a->group);
+		err = call_node(a, type, request, reply);
+		if (err) {
+			err = after_transport_error(a, err);
+		} else if (kv_envelope_decode(buf_slice(reply), &e) != 0) {
+			return ERR_PROTO;
+		} else if (e.err == 0) {
+			a->c->leader[a->group] = a->node;
+			*body = e.body;
+			return 0;
+		} else {
+			err = after_envelope_error(a, &e);
+		}
+		if (err)
+			return err;
+	}
+}
+
 int kv__call_group(struct kv_client *c, uint32_t group, uint8_t type, struct slice request,
 		   uint64_t deadline_ns, bool *unknown, struct buf *reply, struct slice *body)
 {
 	struct attempt a = {.c = c,
 			    .group = group,
 			    .timeout_ns = ATTEMPT_NS_MIN,
+			    .timeout_max_ns = ATTEMPT_NS_MAX,
 			    .backoff_ns = BACKOFF_NS_MIN,
 			    .deadline_ns = deadline_ns,
 			    .unknown = unknown};
-	struct kv_envelope e;
-	int err;
 
-	if (group >= GROUPS_MAX)
-		return ERR_NO_GROUP;
-	for (;;) {
-		a.node = pick_node(c, group);
-		err = call_node(&a, type, request, reply);
-		if (err) {
-			err = after_transport_error(&a, err);
-		} else if (kv_envelope_decode(buf_slice(reply), &e) != 0) {
-			return ERR_PROTO;
-		} else if (e.err == 0) {
-			c->leader[group] = a.node;
-			*body = e.body;
-			return 0;
-		} else {
-			err = after_envelope_error(&a, &e);
-		}
-		if (err)
-			return err;
-	}
+	return attempts(&a, type, request, reply, body);
+}
+
+int kv__call_group_late(struct kv_client *c, uint32_t group, uint8_t type, struct slice request,
+			uint64_t answer_ns, uint64_t deadline_ns, struct buf *reply,
+			struct slice *body)
+{
+	bool unknown = false;
+	struct attempt a = {.c = c,
+			    .group = group,
+			    .timeout_ns = answer_ns + LATE_NS,
+			    .timeout_max_ns = answer_ns + LATE_NS,
+			    .backoff_ns = BACKOFF_NS_MIN,
+			    .deadline_ns = deadline_ns,
+			    .unknown = &unknown};
+
+	return attempts(&a, type, request, reply, body);
 }
 
 /* ---- the layout ---- */

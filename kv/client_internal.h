@@ -11,6 +11,8 @@
  * for a lock is resent (idempotently), not failed. */
 #define ATTEMPT_NS_MIN	 (300 * NS_PER_MS)
 #define ATTEMPT_NS_MAX	 (2 * NS_PER_S)
+#define LATE_NS		 (1 * NS_PER_S) /* an answer that may be late is lost when it is so late */
+#define WATCH_ROUND_NS	 (5 * NS_PER_S) /* a watch is asked anew: the leader may be frozen */
 #define BACKOFF_NS_MIN	 (2 * NS_PER_MS)
 #define BACKOFF_NS_MAX	 (100 * NS_PER_MS)
 #define NOMEM_TRIES	 4u /* of a call that has no memory for the request or its answer */
@@ -67,6 +69,12 @@ uint64_t kv__deadline(const struct kv_client *c);
  * cannot mend, else ERR_TIMEOUT, ERR_INTERRUPTED. */
 int kv__call_group(struct kv_client *c, uint32_t group, uint8_t type, struct slice request,
 		   uint64_t deadline_ns, bool *unknown, struct buf *reply, struct slice *body);
+
+/* The same for a call that the node answers late, after @answer_ns at most. Its ERR_TIMEOUT is final, and
+ * comes from the leader. */
+int kv__call_group_late(struct kv_client *c, uint32_t group, uint8_t type, struct slice request,
+			uint64_t answer_ns, uint64_t deadline_ns, struct buf *reply,
+			struct slice *body);
 
 int kv__layout_refresh(struct kv_client *c, uint64_t newer_than, uint64_t deadline_ns,
 		       struct msg *m);

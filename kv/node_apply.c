@@ -42,6 +42,7 @@ static bool is_small(const struct kv_job *job)
 	case KV_JOB_MESSAGE:
 	case KV_JOB_PROPOSED:
 	case KV_JOB_TICK:
+	case KV_JOB_WATCH:
 	case KV_JOB_LEADING:
 		return job->bytes.len <= HERE_BYTES_MAX;
 	default:

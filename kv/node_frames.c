@@ -128,6 +128,9 @@ static void on_group_call(struct kv_node *n, const struct kv_caller *c, struct s
 	case KV_READ:
 		kv_replica_read(g->replica, c, q.body, &t);
 		break;
+	case KV_WATCH:
+		kv_replica_watch(g->replica, c, q.body, &t);
+		break;
 	case KV_ADMIN:
 		kv_replica_admin(g->replica, c, q.body, &t);
 		break;
@@ -178,6 +181,7 @@ static void on_call(struct kv_node *n, const struct kv_caller *c, struct slice b
 		break;
 	case KV_EXEC:
 	case KV_READ:
+	case KV_WATCH:
 	case KV_ADMIN:
 	case KV_HAND_OVER:
 	case KV_DESCRIBE:
@@ -300,6 +304,8 @@ static void on_close(void *ctx, struct net_conn *net, int err)
 
 	(void)err;
 	HASH_DEL(n->conns, c);
+	for (uint32_t i = 0; c->watches && i < n->group_count; i++)
+		kv_replica_forget(n->list[i]->replica, c->id);
 	n->hello_bytes -= c->hello.len;
 	buf_release(&c->hello);
 	mem_free(c);
@@ -313,6 +319,7 @@ static void on_frame(void *ctx, struct net_conn *net, const struct net_frame *f)
 
 	if (n->closed)
 		return;
+	c->watches |= f->type == KV_WATCH;
 	if (f->flags & NET_FLAG_REPLY) {
 		refuse_conn(c, "an answer that nobody asked for");
 		return;

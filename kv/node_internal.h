@@ -39,6 +39,7 @@ struct node_conn { /* an incoming connection */
 	uint32_t peer;	  /* the node that said HELLO on it; 0: none did */
 	uint64_t boot;	  /* of that node, then */
 	struct buf hello; /* said before this node was initialised */
+	bool watches;	  /* it has asked for one: groups may have to forget it */
 	UT_hash_handle hh;
 };
 

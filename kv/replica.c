@@ -170,6 +170,8 @@ int kv_replica_new(const struct kv_replica_config *cfg, struct kv_replica **out)
 	STAILQ_INIT(&r->queue);
 	STAILQ_INIT(&r->admins);
 	TAILQ_INIT(&r->blocked);
+	TAILQ_INIT(&r->watch_due);
+	RB_INIT(&r->watches);
 	pc.read_entry = read_entry;
 	pc.read_ctx = r;
 	err = paxos_new(&pc, &r->paxos);
@@ -185,6 +187,7 @@ void kv_replica_free(struct kv_replica *r)
 {
 	if (!r)
 		return;
+	r->ending = true;
 	kv_replica_fail_calls(r, ERR_CLOSED);
 	paxos_free(r->paxos);
 	mem_free(r->marks);
@@ -288,6 +291,7 @@ void kv_replica_tick(struct kv_replica *r, const struct kv_time *t)
 
 	if (r->refused)
 		return;
+	kv__watch_tick(r, t);
 	if (paxos_next_deadline(r->paxos) <= t->mono_ns)
 		step(r, &ev, t);
 	if (r->apply_deadline_ns <= t->mono_ns && !r->tick_scheduled) {
@@ -298,11 +302,14 @@ void kv_replica_tick(struct kv_replica *r, const struct kv_time *t)
 
 uint64_t kv_replica_deadline(const struct kv_replica *r)
 {
-	uint64_t a = r->tick_scheduled ? UINT64_MAX : r->apply_deadline_ns, p;
+	uint64_t a = r->tick_scheduled ? UINT64_MAX : r->apply_deadline_ns, p, w;
 
 	if (r->refused)
 		return UINT64_MAX;
 	p = paxos_next_deadline(r->paxos);
+	w = kv__watch_deadline(r);
+	if (w < p)
+		p = w;
 	return a < p ? a : p;
 }
 
@@ -370,6 +377,9 @@ static void take_result(struct kv_replica *r, const struct kv_result *res, const
 	case KV_RESULT_READ:
 		kv__read_done(r, res->token, bytes, t);
 		break;
+	case KV_RESULT_WRITTEN:
+		kv__watch_written(r, bytes);
+		break;
 	}
 }
 
@@ -428,6 +438,7 @@ void kv_replica_fail_calls(struct kv_replica *r, int err)
 {
 	kv__exec_fail(r, err);
 	kv__read_fail(r, err);
+	kv__watch_fail(r, err);
 }
 
 void kv_replica_refuse(struct kv_replica *r, int code, const char *why)

@@ -20,6 +20,8 @@
 #define KV_QUEUE_BYTES_MAX    (64u * 1024u * 1024u)
 #define KV_WAITS_MAX	      65536u		  /* calls of one group that wait for a reply */
 #define KV_READS_MAX	      65536u
+#define KV_WATCHES_MAX	      16384u /* calls of one group that wait for a key to change */
+#define KV_WATCH_NS_MAX	      (30ull * 1000 * 1000 * 1000) /* then they ask again */
 #define KV_APPLY_LAG_MAX      4096u		  /* entries scheduled and not applied */
 #define KV_REPROPOSE_NS	      (1000ull * 1000 * 1000) /* a retry proposes again after so long */
 #define KV_CALLERS_MAX	      4u		  /* that wait for the same request */
@@ -97,6 +99,11 @@ void kv_replica_exec(struct kv_replica *r, const struct kv_caller *c, struct sli
 		     const struct kv_time *t);
 void kv_replica_read(struct kv_replica *r, const struct kv_caller *c, struct slice part,
 		     const struct kv_time *t);
+/* @body: kv_watch_request. Answered with the key's version (kv_watch_reply) when it is another one, by a
+ * read, with ERR_TIMEOUT when the wait is over, ERR_BUSY when too many wait. */
+void kv_replica_watch(struct kv_replica *r, const struct kv_caller *c, struct slice body,
+		      const struct kv_time *t);
+void kv_replica_forget(struct kv_replica *r, uint64_t conn); /* closed: its watches end, unanswered */
 /* CLOSE, FLOOR: answered when applied, without a reply of its own. */
 void kv_replica_admin(struct kv_replica *r, const struct kv_caller *c, struct slice command,
 		      const struct kv_time *t);

@@ -317,16 +317,22 @@ static bool worth_waiting(const struct kv_replica *r)
 	return r->proposed > r->scheduled && r->io->log_busy(r->io_ctx);
 }
 
-bool kv_replica_wants_turn(const struct kv_replica *r)
+static bool has_commands(const struct kv_replica *r)
 {
 	return r->serving && !STAILQ_EMPTY(&r->queue);
 }
 
+bool kv_replica_wants_turn(const struct kv_replica *r)
+{
+	return has_commands(r) || !TAILQ_EMPTY(&r->watch_due);
+}
+
 void kv_replica_turn(struct kv_replica *r, const struct kv_time *t)
 {
-	while (kv_replica_wants_turn(r) && !worth_waiting(r))
+	while (has_commands(r) && !worth_waiting(r))
 		if (propose(r, t) != 0)
 			break;
+	kv__watch_turn(r, t);
 }
 
 /* ---- applied, or lost ---- */

@@ -2,6 +2,7 @@
 #ifndef PAXFS_KV_REPLICA_INTERNAL_H
 #define PAXFS_KV_REPLICA_INTERNAL_H
 
+#include <bsd/sys/tree.h>
 #include <uthash.h>
 
 #include "kv/replica.h"
@@ -31,8 +32,11 @@ struct wait { /* calls that wait for the reply of one request */
 	UT_hash_handle hh;
 };
 
+struct watch_key;
+
 struct read {
 	uint64_t token;
+	struct watch_key *watch; /* on whose behalf it is; NULL: a caller's */
 	struct kv_caller caller;
 	uint64_t slot; /* serve once applied */
 	bool ready;    /* the core said so */
@@ -49,6 +53,8 @@ struct admin_wait { /* proposed: answered when its slot is applied */
 	uint64_t slot;
 	struct kv_caller caller;
 };
+
+RB_HEAD(watch_tree, watch);
 
 struct persist_mark { /* records up to `seq` are in the log's batch */
 	uint64_t batch, seq;
@@ -83,6 +89,14 @@ struct kv_replica {
 	uint64_t read_token;
 	TAILQ_HEAD(, read) blocked;
 
+	/* watches: replica_watch.c */
+	struct watch_key *watched;
+	TAILQ_HEAD(, watch_key) watch_due; /* to be looked at, at the end of the turn */
+	struct watch_tree watches;	   /* by time */
+	uint64_t watch_order;
+	uint32_t watch_count;
+	bool ending;
+
 	/* apply */
 	uint64_t scheduled, applied; /* slots */
 	uint64_t apply_deadline_ns;
@@ -114,5 +128,19 @@ void kv__read_scheduled(struct kv_replica *r); /* r->scheduled has grown */
 void kv__read_done(struct kv_replica *r, uint64_t token, struct slice body,
 		   const struct kv_time *t);
 void kv__read_fail(struct kv_replica *r, int err);
+/* A read on behalf of @k: its end is told by kv__watch_looked or kv__watch_failed, maybe before this
+ * returns. */
+void kv__read_watch(struct kv_replica *r, struct watch_key *k, struct slice part,
+		    const struct kv_time *t);
+
+/* ---- replica_watch.c ---- */
+void kv__watch_looked(struct kv_replica *r, struct watch_key *k, struct slice body,
+		      const struct kv_time *t);
+void kv__watch_failed(struct kv_replica *r, struct watch_key *k, int err);
+void kv__watch_written(struct kv_replica *r, struct slice key);
+void kv__watch_turn(struct kv_replica *r, const struct kv_time *t);
+void kv__watch_tick(struct kv_replica *r, const struct kv_time *t);
+uint64_t kv__watch_deadline(const struct kv_replica *r);
+void kv__watch_fail(struct kv_replica *r, int err); /* after kv__read_fail */
 
 #endif

@@ -13,12 +13,31 @@ static struct read *read_find(struct kv_replica *r, uint64_t token)
 	return q;
 }
 
-static void read_end(struct kv_replica *r, struct read *q, int err, struct slice body)
+static void read_remove(struct kv_replica *r, struct read *q)
 {
 	if (q->ready && !q->scheduled)
 		TAILQ_REMOVE(&r->blocked, q, blocked);
 	HASH_DEL(r->reads, q);
-	kv__reply(r, &q->caller, err, body);
+}
+
+static void read_fail(struct kv_replica *r, struct read *q, int err)
+{
+	read_remove(r, q);
+	if (q->watch)
+		kv__watch_failed(r, q->watch, err);
+	else
+		kv__reply(r, &q->caller, err, (struct slice){0});
+	mem_free(q);
+}
+
+static void read_answer(struct kv_replica *r, struct read *q, struct slice body,
+			const struct kv_time *t)
+{
+	read_remove(r, q);
+	if (q->watch)
+		kv__watch_looked(r, q->watch, body, t);
+	else
+		kv__reply(r, &q->caller, 0, body);
 	mem_free(q);
 }
 
@@ -31,38 +50,68 @@ static int ask_core(struct kv_replica *r, struct read *q, const struct kv_time *
 	return kv__step(r, &ev, t, &up);
 }
 
-void kv_replica_read(struct kv_replica *r, const struct kv_caller *c, struct slice part,
-		     const struct kv_time *t)
+/* Why it cannot be read now; 0: @q is there. */
+static int read_new(struct kv_replica *r, struct slice part, struct read **out)
 {
-	struct read *q = NULL;
-	uint64_t token;
-	int err = 0;
+	struct read *q;
 
 	if (r->refused)
-		err = ERR_AMNESIA;
-	else if (!r->leading)
-		err = ERR_NOT_LEADER;
-	else if (part.len > COMMAND_SIZE_MAX)
-		err = ERR_TOO_BIG;
-	else if (HASH_COUNT(r->reads) >= KV_READS_MAX ||
-		 r->scheduled - r->applied > KV_APPLY_LAG_MAX)
-		err = ERR_BUSY;
-	else if (!(q = mem_try_alloc(sizeof(*q) + part.len)))
-		err = ERR_NOMEM;
-	if (err) {
-		kv__reply(r, c, err, (struct slice){0});
-		return;
-	}
+		return ERR_AMNESIA;
+	if (!r->leading)
+		return ERR_NOT_LEADER;
+	if (part.len > COMMAND_SIZE_MAX)
+		return ERR_TOO_BIG;
+	if (HASH_COUNT(r->reads) >= KV_READS_MAX ||
+	    r->scheduled - r->applied > KV_APPLY_LAG_MAX)
+		return ERR_BUSY;
+	q = mem_try_alloc(sizeof(*q) + part.len);
+	if (!q)
+		return ERR_NOMEM;
 	memset(q, 0, sizeof(*q));
-	q->token = token = ++r->read_token;
-	q->caller = *c;
+	q->token = ++r->read_token;
 	q->len = part.len;
 	if (part.len)
 		memcpy(q->part, part.p, part.len);
 	HASH_ADD(hh, r->reads, token, sizeof(q->token), q);
-	err = ask_core(r, q, t);
+	*out = q;
+	return 0;
+}
+
+static void read_begin(struct kv_replica *r, struct read *q, const struct kv_time *t)
+{
+	uint64_t token = q->token;
+	int err = ask_core(r, q, t);
+
 	if (err && (q = read_find(r, token)) != NULL)
-		read_end(r, q, err, (struct slice){0});
+		read_fail(r, q, err);
+}
+
+void kv_replica_read(struct kv_replica *r, const struct kv_caller *c, struct slice part,
+		     const struct kv_time *t)
+{
+	struct read *q;
+	int err = read_new(r, part, &q);
+
+	if (err) {
+		kv__reply(r, c, err, (struct slice){0});
+		return;
+	}
+	q->caller = *c;
+	read_begin(r, q, t);
+}
+
+void kv__read_watch(struct kv_replica *r, struct watch_key *k, struct slice part,
+		    const struct kv_time *t)
+{
+	struct read *q;
+	int err = read_new(r, part, &q);
+
+	if (err) {
+		kv__watch_failed(r, k, err);
+		return;
+	}
+	q->watch = k;
+	read_begin(r, q, t);
 }
 
 static void schedule(struct kv_replica *r, struct read *q)
@@ -73,7 +122,7 @@ static void schedule(struct kv_replica *r, struct read *q)
 	job->token = q->token;
 	if (buf_set(&job->bytes, slice_of(q->part, q->len)) != 0) {
 		kv_job_free(job);
-		read_end(r, q, ERR_NOMEM, (struct slice){0});
+		read_fail(r, q, ERR_NOMEM);
 		return;
 	}
 	kv__schedule(r, job);
@@ -86,7 +135,7 @@ void kv__read_ready(struct kv_replica *r, const struct paxos_read_ready *ready)
 	if (!q || q->ready)
 		return;
 	if (ready->err) {
-		read_end(r, q, ready->err, (struct slice){0});
+		read_fail(r, q, ready->err);
 		return;
 	}
 	q->ready = true;
@@ -116,18 +165,15 @@ void kv__read_done(struct kv_replica *r, uint64_t token, struct slice body,
 		   const struct kv_time *t)
 {
 	struct read *q = read_find(r, token);
-	int err;
 
 	if (!q)
 		return; /* answered when leadership ended */
 	CHECK(q->scheduled);
 	if (!q->under_lease || paxos_lease_valid(r->paxos, t->mono_ns)) {
-		read_end(r, q, 0, body);
+		read_answer(r, q, body, t);
 		return;
 	}
-	err = ask_core(r, q, t);
-	if (err && (q = read_find(r, token)) != NULL)
-		read_end(r, q, err, (struct slice){0});
+	read_begin(r, q, t);
 }
 
 void kv__read_fail(struct kv_replica *r, int err)
@@ -135,5 +181,5 @@ void kv__read_fail(struct kv_replica *r, int err)
 	struct read *q, *next;
 
 	HASH_ITER(hh, r->reads, q, next)
-		read_end(r, q, err, (struct slice){0});
+		read_fail(r, q, err);
 }

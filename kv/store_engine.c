@@ -36,13 +36,21 @@ static int store_get(struct txn_store *s, enum txn_table t, struct slice key, st
 	return engine_get(self(s)->group, table_of(t, key), key, out);
 }
 
+static void note_write(struct store_engine *s, enum txn_table t, struct slice key)
+{
+	if (s->wrote && t == TXN_TABLE_DATA)
+		s->wrote(s->wrote_ctx, key);
+}
+
 static void store_put(struct txn_store *s, enum txn_table t, struct slice key, struct slice value)
 {
+	note_write(self(s), t, key);
 	engine_put(self(s)->group, table_of(t, key), key, value);
 }
 
 static void store_del(struct txn_store *s, enum txn_table t, struct slice key)
 {
+	note_write(self(s), t, key);
 	engine_del(self(s)->group, table_of(t, key), key);
 }
 
@@ -156,6 +164,13 @@ void store_engine_init(struct store_engine *s, struct engine_group *g)
 	s->base.del = store_del;
 	s->base.scan = store_scan;
 	s->base.owns = store_owns;
+}
+
+void store_engine_on_write(struct store_engine *s, void (*wrote)(void *ctx, struct slice key),
+			   void *ctx)
+{
+	s->wrote = wrote;
+	s->wrote_ctx = ctx;
 }
 
 void store_engine_release(struct store_engine *s)

@@ -20,10 +20,16 @@ struct store_engine {
 	struct buf encoded;	    /* the ranges, as stored */
 	struct store_range *ranges; /* cache of TABLE_STATE, owned */
 	uint32_t range_count;
+	void (*wrote)(void *ctx, struct slice key); /* NULL: nobody wants to know */
+	void *wrote_ctx;
 };
 
 void store_engine_init(struct store_engine *s, struct engine_group *g);
 void store_engine_release(struct store_engine *s);
+
+/* Calls @wrote for each user key that is put or deleted from now on; NULL: for none. */
+void store_engine_on_write(struct store_engine *s, void (*wrote)(void *ctx, struct slice key),
+			   void *ctx);
 
 /* Reads the owned ranges; again after a snapshot was installed. ERR_NOT_FOUND: the group has no
  * initial state; ERR_CORRUPT, ERR_IO. */

@@ -81,6 +81,49 @@ int kv_group_request_decode(struct slice in, struct kv_group_request *out)
 	return 0;
 }
 
+/* ---- watching ---- */
+
+void kv_watch_request_encode(struct buf *out, const struct kv_watch_request *q)
+{
+	enc_u64(out, q->version);
+	enc_u64(out, q->wait_ns);
+	enc_bytes(out, q->key);
+}
+
+int kv_watch_request_decode(struct slice in, struct kv_watch_request *out)
+{
+	struct kv_watch_request q;
+	struct dec d;
+
+	dec_init(&d, in);
+	q.version = dec_u64(&d);
+	q.wait_ns = dec_u64(&d);
+	q.key = dec_bytes(&d, KEY_SIZE_MAX);
+	if (dec_end(&d) != 0 || q.key.len == 0)
+		return ERR_PROTO;
+	*out = q;
+	return 0;
+}
+
+void kv_watch_reply_encode(struct buf *out, uint64_t version)
+{
+	enc_u64(out, version);
+}
+
+int kv_watch_reply_decode(struct slice in, uint64_t *version)
+{
+	struct dec d;
+	uint64_t v;
+	int err;
+
+	dec_init(&d, in);
+	v = dec_u64(&d);
+	err = dec_end(&d);
+	if (!err)
+		*version = v;
+	return err;
+}
+
 /* ---- status ---- */
 
 static void encode_group(struct buf *out, const struct kv_group_status *g)

@@ -31,6 +31,8 @@ enum kv_frame {
 	KV_DESCRIBE = 26,  /* group u64 -> lines: locks, in-doubt transactions */
 	KV_CHECKSUM = 27,  /* group u64 -> applied slot u64 | crc u64 */
 	KV_ADMIN = 28,	   /* group u64 | tsm command (CLOSE, FLOOR): proposed as it is */
+	KV_WATCH = 29,	   /* group u64 | kv_watch_request -> version u64, once it is another one;
+			    * ERR_TIMEOUT after the wait. Unknown to nodes before 0.5: ERR_UNSUPPORTED */
 };
 
 struct kv_envelope {
@@ -54,6 +56,16 @@ void kv_group_request_encode(struct buf *out, uint32_t group, struct slice body)
 /* Only what stands before the body's bytes, for senders that have them elsewhere. */
 void kv_group_request_head(struct buf *out, uint32_t group, size_t body_len);
 int kv_group_request_decode(struct slice in, struct kv_group_request *out); /* ERR_PROTO */
+
+struct kv_watch_request {
+	uint64_t version; /* as the caller knows it; 0: absent */
+	uint64_t wait_ns; /* the node bounds it: kv/replica.h */
+	struct slice key; /* not empty */
+};
+void kv_watch_request_encode(struct buf *out, const struct kv_watch_request *q);
+int kv_watch_request_decode(struct slice in, struct kv_watch_request *out); /* ERR_PROTO */
+void kv_watch_reply_encode(struct buf *out, uint64_t version);
+int kv_watch_reply_decode(struct slice in, uint64_t *version); /* ERR_PROTO */
 
 /* ---- status of a node ---- */
 

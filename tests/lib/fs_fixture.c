@@ -116,6 +116,11 @@ static void b_range(void *ctx, struct slice from, struct slice *end)
 	range_end(ctx, from, end);
 }
 
+static int b_watch(void *ctx, struct slice key, uint64_t version, uint64_t wait_ns, uint64_t *found)
+{
+	return fsx_watch(ctx, key, version, wait_ns, found);
+}
+
 static uint32_t b_group_of(void *ctx, struct slice key)
 {
 	return fsx_group_of(ctx, key);
@@ -217,6 +222,8 @@ static int exec(struct txn_executor *ex, const struct txn_mini *m, struct txn_re
 	fault = draw_fault(x, &done);
 	err = done ? fsx_run_mini(x, m, res) : 0;
 	mem_fail_pause(false);
+	if (done && m->mut_count)
+		fsx_wake(x);
 	if (mt->lose_reply > 0 && --mt->lose_reply == 0)
 		fault = ERR_TIMEOUT;
 	if (fault)
@@ -249,6 +256,7 @@ struct fsx *fsx_new(uint32_t groups, uint64_t seed)
 	TAILQ_INIT(&x->timers);
 	RB_INIT(&x->tree);
 	LIST_INIT(&x->mounts);
+	LIST_INIT(&x->watchers);
 	for (uint32_t i = 0; i <= groups; i++) {
 		uint8_t b[2];
 
@@ -339,6 +347,7 @@ struct fsx_mount *fsx_mount_with(struct fsx *x, const struct fs_options *o)
 	m->b = (struct fs_backend){.executor = &m->executor,
 				   .range = b_range,
 				   .group_of = b_group_of,
+				   .watch = b_watch,
 				   .ctx = x,
 				   .env = &x->env,
 				   .fibers = x->fibers,

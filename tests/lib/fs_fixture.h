@@ -50,6 +50,7 @@ struct fsx {
 	uint64_t stamp, version;
 	uint64_t hash_mask; /* of new mounts (struct fs): fewer bits make ties */
 	LIST_HEAD(fsx_mounts, fsx_mount) mounts;
+	LIST_HEAD(, fsx_watcher) watchers;
 
 	uint64_t delay_ns; /* each execution waits up to this, before and after */
 	unsigned fault_percent; /* of executions: aborted, refused, or timed out (done or not) */
@@ -60,6 +61,7 @@ struct fsx {
 	bool in_before;
 
 	uint64_t execs, reads, writes, cross; /* so far; cross: writes over several groups */
+	uint64_t watches;
 };
 
 struct fsx *fsx_new(uint32_t groups, uint64_t seed);
@@ -94,6 +96,11 @@ void fsx_check(struct fsx *x, bool leftovers);
 /* Among the files of the fixture (fs_ministore.c). */
 int fsx_run_mini(struct fsx *x, const struct txn_mini *m, struct txn_result *res);
 void fsx_rec_free(struct fsx_rec *r);
+
+/* The backend's watch, and what wakes it (fs_watching.c): called after each execution that writes; a
+ * test that writes by fsx_put calls it itself. */
+int fsx_watch(struct fsx *x, struct slice key, uint64_t version, uint64_t wait_ns, uint64_t *now);
+void fsx_wake(struct fsx *x);
 
 RB_PROTOTYPE(fsx_tree, fsx_rec, link, fsx_rec_cmp)
 

@@ -114,10 +114,13 @@ static void send(void *ctx, const struct paxos_message *msg)
 
 static void send_txn(void *ctx, uint32_t from_group, uint32_t to_group, struct slice bytes)
 {
-	(void)ctx;
+	const struct krf_member *m = ctx;
+
 	(void)from_group;
 	(void)to_group;
 	(void)bytes;
+	if (m->f->others)
+		return;
 	CHECK_FAIL("one group alone has nobody to talk to");
 }
 

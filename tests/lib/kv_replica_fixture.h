@@ -69,6 +69,7 @@ struct krf {
 	struct krf_member members[KRF_MEMBERS_MAX + 1]; /* by id */
 	uint32_t count;
 	uint64_t now_ns, last_call, sequence, retain_bytes;
+	bool others; /* there are other groups, which hear nothing: the test speaks for them */
 	struct kv_layout layout;
 	STAILQ_HEAD(, krf_packet) net;
 };

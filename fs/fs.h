@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/env.h"
@@ -67,10 +68,15 @@ struct fs_attr {
 	uint32_t mode; /* type and permission bits, as in struct stat */
 	uint32_t nlink, uid, gid;
 	uint64_t rdev, size, blocks; /* blocks of 512 bytes */
-	uint64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
+	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns; /* since 1970; before it: negative */
 	uint64_t data_id, data_version;
 	fs_ino parent; /* of a directory */
 };
+
+/* Times reach from 1677-09-21 to 2262-04-11; beyond that they are the first, or the last, whole second of it,
+ * as the kernel does it for file systems that it knows the limits of. */
+int64_t fs_time_of(struct timespec t);
+struct timespec fs_time_split(int64_t ns);
 
 struct fs_first { /* what LOOKUP brought along: the first block of a small file, if in the group */
 	bool present;
@@ -79,6 +85,10 @@ struct fs_first { /* what LOOKUP brought along: the first block of a small file,
 
 int fs_lookup(struct fs *fs, fs_ino parent, struct slice name, struct fs_attr *a);
 int fs_getattr(struct fs *fs, fs_ino ino, struct fs_attr *a);
+
+/* As getattr, with `blocks` counted where there may be holes: elsewhere, and in all other calls, it is
+ * the size. Of a file that is written all the time, about. */
+int fs_stat(struct fs *fs, fs_ino ino, struct fs_attr *a);
 
 enum fs_set { /* which fields setattr changes */
 	FS_SET_MODE = 1,
@@ -136,6 +146,25 @@ int fs_fsync(struct fs_file *f);
 void fs_file_close(struct fs_file *f); /* from a fiber: reaps an orphan at its last close */
 fs_ino fs_file_ino(const struct fs_file *f);
 
+/* Where data (@hole: none) begins at or behind @offset, exact to blocks of BLOCK_SIZE; the end counts as
+ * a hole. ERR_NO_DATA: @offset is not before the end, or no data is behind it. */
+int fs_seek(struct fs *fs, fs_ino ino, uint64_t offset, bool hole, uint64_t *out);
+
+#define FS_FALLOC_KEEP_SIZE  1u
+#define FS_FALLOC_PUNCH_HOLE 2u /* with KEEP_SIZE */
+#define FS_FALLOC_ZERO_RANGE 4u
+/* Without mode: [offset, offset + len) lies within the file then. Room is looked for, not reserved.
+ * PUNCH_HOLE, ZERO_RANGE: it reads as zeros, and its blocks are given back; a transaction for each stripe,
+ * from the first on. ERR_NOSPACE, ERR_FILE_TOO_BIG, ERR_UNSUPPORTED for other modes. */
+int fs_fallocate(struct fs_file *f, unsigned mode, uint64_t offset, uint64_t len);
+
+/* Up to @len bytes from one file to another, or within one; *copied: less at the end of the source, and
+ * when something went wrong after a part (which is then no error). Pieces of at most WRITE_SIZE_MAX are
+ * read from one state and written by one transaction each. Absent blocks stay absent where both offsets
+ * are equal within a block. ERR_INVAL: the ranges overlap. */
+int fs_copy_range(struct fs_file *from, uint64_t offset, struct fs_file *to, uint64_t to_offset,
+		  uint64_t len, uint64_t *copied);
+
 /* ---- directories ---- */
 
 /* Calls fn for entries behind @cookie (0: from the start; "." and ".." included as the first two)
@@ -158,10 +187,55 @@ int fs_readdir(struct fs *fs, fs_ino dir, uint64_t cookie, bool with_attr, fs_re
 
 #define FS_XATTR_CREATE	 1u
 #define FS_XATTR_REPLACE 2u
+/* With an access list: the caller may not keep setgid (he is not in the group, and without CAP_FSETID). */
+#define FS_XATTR_KILL_SGID 4u
+/* Names: user.*, trusted.*, security.* and the two of POSIX access lists; others ERR_UNSUPPORTED. An access
+ * list sets the permission bits in the same transaction; one that says no more than they do is not kept.
+ * ERR_INVAL: not a list. ERR_ACCESS: a default list for what is no directory. */
 int fs_setxattr(struct fs *fs, fs_ino ino, struct slice name, struct slice value, unsigned flags);
 int fs_getxattr(struct fs *fs, fs_ino ino, struct slice name, struct buf *value);
 int fs_listxattr(struct fs *fs, fs_ino ino, struct buf *names); /* NUL-terminated names */
 int fs_removexattr(struct fs *fs, fs_ino ino, struct slice name);
+bool fs_written_here(struct fs *fs, fs_ino ino); /* open for writing in this mount */
+/* From memory: such a file had no security.capability when it was last seen or written. If it got one since,
+ * elsewhere, a write takes it away all the same: its transaction checks. */
+bool fs_capability_known_absent(struct fs *fs, fs_ino ino);
+
+/* ---- locks: between all mounts (README.md, "Locks") ---- */
+
+enum fs_lock_kind { FS_LOCK_FLOCK = 1, FS_LOCK_POSIX = 2 };
+enum fs_lock_mode { FS_LOCK_NONE = 0, FS_LOCK_SHARED = 1, FS_LOCK_EXCLUSIVE = 2 };
+
+struct fs_lock {
+	uint8_t kind, mode;
+	bool no_cycle; /* a wait for it is never ended with ERR_DEADLOCK (open file description locks) */
+	uint32_t pid;
+	uint64_t start, end; /* bytes, @end included; flock: 0 and UINT64_MAX */
+	uint64_t owner;	     /* as the kernel names it: means something within the session */
+	uint64_t session;    /* set by these calls, as is what follows */
+	uint64_t ticket;     /* tells the waits of a session apart */
+	uint64_t since_ns;   /* when it was asked for, by the asker's clock */
+};
+
+struct fs_lock_wait { /* one blocking call; zero-initialise */
+	struct fiber *fiber;
+	bool waiting, interrupted;
+};
+/* The call gives up with ERR_INTERRUPTED, at once where it waits for the lock. From the loop's thread. */
+void fs_lock_interrupt(struct fs_lock_wait *w);
+
+/* Takes, converts or (FS_LOCK_NONE) gives up. With @w it waits, else ERR_WOULD_BLOCK. ERR_DEADLOCK (POSIX
+ * only), ERR_STALE, ERR_TOO_BIG (too many locks of one inode), ERR_UNSUPPORTED (no session),
+ * ERR_SESSION. After an error the owner holds what it held before (flock: perhaps nothing). */
+int fs_lock_set(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs_lock_wait *w);
+/* A lock that is in the way of @want; its mode is FS_LOCK_NONE when there is none. */
+int fs_lock_get(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs_lock *found);
+/* Gives up all that the owner holds of the inode; no request when that is nothing. */
+int fs_lock_release(struct fs *fs, fs_ino ino, uint8_t kind, uint64_t owner);
+
+/* All locks of the store, in no order; reads all keys but file data. false ends it. */
+typedef bool fs_lock_fn(void *ctx, fs_ino ino, const struct fs_lock *l, bool waits);
+int fs_locks_list(struct fs *fs, fs_lock_fn *fn, void *ctx);
 
 struct fs_statfs {
 	uint64_t block_size, blocks, blocks_free, files, files_free;

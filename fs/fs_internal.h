@@ -99,6 +99,7 @@ struct fs {
 	uint64_t hash_mask; /* all ones; tests make ties with fewer */
 	struct fs_hints hints;
 	struct fs_node *nodes;
+	struct fs_locks *locks; /* lock_internal.h; NULL: none were asked for yet */
 	LIST_HEAD(fs_files, fs_file) files; /* open ones */
 	struct {
 		uint64_t next, end, spare_next, spare_end; /* numbers in hand */

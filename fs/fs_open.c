@@ -1,6 +1,7 @@
 /* Making, opening and closing a file system; statfs, statistics. */
 #include "base/bytes.h"
 #include "fs/fs_internal.h"
+#include "fs/lock_internal.h"
 #include "kv/layout.h"
 
 #define COUNTER_FIRST 1024u
@@ -137,6 +138,7 @@ static void fs_free(struct fs *fs)
 {
 	CHECK(fs->nodes == NULL && LIST_EMPTY(&fs->tasks) && TAILQ_EMPTY(&fs->reap.jobs));
 	CHECK(fs->atime.count == 0);
+	lock__free(fs);
 	fs__hints_release(&fs->hints);
 	mem_free(fs);
 }
@@ -175,6 +177,7 @@ void fs_close(struct fs *fs)
 		fs_file_close(f);
 		fs->abandoned = fs->abandoned || fiber_interrupted();
 	}
+	lock__drop_all(fs);
 	fs->closing = true;
 	wake_sleepers(fs, false);
 	while (!LIST_EMPTY(&fs->tasks)) {

@@ -5,6 +5,14 @@
 
 #define RETRY_NS (1 * NS_PER_S)
 
+static void delete_locks(struct fs_op *op, fs_ino ino)
+{
+	struct fs_key k;
+
+	fs__key_head(&k, fs__place(ino), ino, FS_KIND_LOCK);
+	txn_delete(&op->m, fs__key_slice(&k));
+}
+
 void fs__delete_inode(struct fs_op *op, fs_ino ino, const struct fs_inode *rec)
 {
 	struct fs_key from, to;
@@ -16,6 +24,7 @@ void fs__delete_inode(struct fs_op *op, fs_ino ino, const struct fs_inode *rec)
 	}
 	fs__key_inode(&from, ino); /* blocks under ino, if any, are another reaping's */
 	txn_delete(&op->m, fs__key_slice(&from));
+	delete_locks(op, ino);
 	fs__range_number(&from, &to, rec->data_id);
 	txn_delete_range(&op->m, fs__key_slice(&from), fs__key_slice(&to));
 }
@@ -119,6 +128,7 @@ static int delete_orphan(struct fs_op *op, fs_ino ino, const struct fs_inode *re
 	}
 	fs__key_inode(&k, ino);
 	txn_delete(&op->m, fs__key_slice(&k));
+	delete_locks(op, ino);
 	fs__range_kind(&k, &to, ino, FS_KIND_XATTR);
 	txn_delete_range(&op->m, fs__key_slice(&k), fs__key_slice(&to));
 	if (rec->type == FS_T_FILE && rec->data_id != ino)

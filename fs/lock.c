@@ -1,0 +1,341 @@
+/* The lock calls (README.md, "Locks"). */
+#include "fs/lock_internal.h"
+
+void fs_lock_interrupt(struct fs_lock_wait *w)
+{
+	w->interrupted = true;
+	if (w->waiting)
+		fiber_interrupt(w->fiber);
+}
+
+static bool wants_out(const struct lock_call *c)
+{
+	return (c->wait && c->wait->interrupted) || fiber_interrupted();
+}
+
+/* ---- the changes ---- */
+
+static bool queued_in(const struct lock_table *t, const struct fs_lock *l)
+{
+	for (uint32_t i = 0; i < t->waiters.count; i++)
+		if (t->waiters.v[i].session == l->session && t->waiters.v[i].ticket == l->ticket)
+			return true;
+	return false;
+}
+
+static int grant(struct lock_call *c, struct lock_table *t)
+{
+	bool left = lock_table_leave(t, c->want.session, c->want.ticket);
+	int err;
+
+	c->granted = true;
+	if (!left && lock_table_covers(t, &c->want))
+		return LOCK_SAME;
+	err = lock_table_set(t, &c->want);
+	return err ? err : LOCK_CHANGED;
+}
+
+/* flock(2) gives up what it has before it waits: two that upgrade at once do not wait for each other. */
+static int enqueue(struct lock_call *c, struct lock_table *t)
+{
+	int err;
+
+	if (c->want.kind == FS_LOCK_FLOCK)
+		(void)lock_table_drop_owner(t, &c->want);
+	err = lock_table_wait(t, &c->want);
+	return err ? err : LOCK_CHANGED;
+}
+
+static int edit_acquire(struct lock_call *c, struct lock_table *t)
+{
+	uint32_t at = 0;
+	bool behind;
+
+	c->granted = false;
+	c->by_lock = lock_table_blocker(t, &c->want, &at) != NULL;
+	behind = !c->by_lock && c->wait && !c->pass && lock_table_ahead(t, &c->want);
+	if (!c->by_lock && !behind)
+		return grant(c, t);
+	if (!c->wait)
+		return LOCK_UNSETTLED;
+	return queued_in(t, &c->want) ? LOCK_SAME : enqueue(c, t); /* stale: the watch tells */
+}
+
+static int edit_give_up(struct lock_call *c, struct lock_table *t)
+{
+	int err;
+
+	if (!lock_table_holds(t, &c->want))
+		return LOCK_SAME;
+	err = lock_table_set(t, &c->want);
+	return err ? err : LOCK_CHANGED;
+}
+
+static int edit_leave(struct lock_call *c, struct lock_table *t)
+{
+	return lock_table_leave(t, c->want.session, c->want.ticket) ? LOCK_CHANGED
+								    : LOCK_UNSETTLED;
+}
+
+/* ---- waiting ---- */
+
+static void record_key(struct fs_key *k, fs_ino ino)
+{
+	fs__key_head(k, fs__place(ino), ino, FS_KIND_LOCK);
+}
+
+/* Until the record is not the one of @version any more, or some seconds have passed. */
+static int watch(struct lock_call *c, uint64_t version)
+{
+	const struct fs_backend *b = &c->fs->b;
+	struct fs_key k;
+	uint64_t now;
+	int err;
+
+	record_key(&k, c->n->ino);
+	c->wait->waiting = true;
+	if (b->watch)
+		err = b->watch(b->ctx, fs__key_slice(&k), version, FS_LOCK_WATCH_NS, &now);
+	else
+		err = fiber_sleep(FS_LOCK_POLL_NS);
+	c->wait->waiting = false;
+	return err;
+}
+
+/* Behind waiters alone, who may wait for what this owner holds elsewhere: not for ever. */
+static void count_patience(struct lock_call *c)
+{
+	uint64_t now = env_mono_ns(c->fs->b.env);
+
+	if (c->by_lock)
+		c->behind_ns = 0;
+	else if (c->behind_ns == 0)
+		c->behind_ns = now;
+	else if (now - c->behind_ns >= FS_LOCK_PATIENCE_NS)
+		c->pass = true;
+}
+
+/* Sessions and circles. ERR_DEADLOCK; 1: what was in the way is dead. */
+static int look_around(struct lock_call *c)
+{
+	bool found;
+	int dead = lock__look_at_sessions(c), err;
+
+	if (dead)
+		return dead;
+	err = lock__cycle(c, &found);
+	return err ? err : found ? ERR_DEADLOCK : 0;
+}
+
+/* With the turn, as is its return; the last try says that it is not granted. */
+static int wait_turn(struct lock_call *c, bool *looked)
+{
+	struct lock_node *n = c->n;
+	uint64_t version = n->version;
+	int err, again;
+
+	if (version == FS_LOCK_VERSION_ANY) /* decide on a state that can be watched */
+		return lock__refresh(c->fs, n);
+	if (!*looked) {
+		*looked = true;
+		err = look_around(c);
+		if (err)
+			return err > 0 ? 0 : err;
+	}
+	count_patience(c);
+	lock__turn_give(n);
+	err = wants_out(c) ? ERR_INTERRUPTED : watch(c, version);
+	if (err == ERR_TIMEOUT || (!c->fs->b.watch && !err)) {
+		*looked = false;
+		err = 0;
+	}
+	again = err ? 0 : lock__turn_take(n, c->wait);
+	if (err || again) {
+		do {
+			fiber_interrupt_clear();
+		} while (lock__turn_take(n, NULL)); /* to leave the queue in order */
+		return err ? err : again;
+	}
+	return lock__refresh(c->fs, n);
+}
+
+static void leave_queue(struct lock_call *c)
+{
+	c->queued = false;
+	LIST_REMOVE(c, link);
+	if (lock__change(c, edit_leave, false) == 0 && lock_table_empty(&c->n->table))
+		lock__index_drop(c->fs, &c->want); /* perhaps the inode went, with the record */
+}
+
+static int acquire(struct lock_call *c)
+{
+	bool looked = false;
+	int err;
+
+	for (;;) {
+		err = lock__change(c, edit_acquire, true);
+		if (err || c->granted)
+			break;
+		if (!c->wait) {
+			err = lock__look_at_sessions(c);
+			if (err <= 0) {
+				err = err ? err : ERR_WOULD_BLOCK;
+				break;
+			}
+			continue;
+		}
+		if (!c->queued)
+			LIST_INSERT_HEAD(&c->n->queued, c, link);
+		c->queued = true;
+		err = wait_turn(c, &looked);
+		if (err)
+			break;
+	}
+	if (c->queued && err)
+		leave_queue(c);
+	else if (c->queued)
+		LIST_REMOVE(c, link);
+	return err;
+}
+
+static int give_up(struct lock_call *c)
+{
+	struct lock_node *n = c->n;
+	int err;
+
+	if (!n->unsure && !lock_table_holds(&n->mine, &c->want))
+		return 0;
+	/* from now on it is not ours, even if the store does not answer: then it is mended */
+	err = lock_table_set(&n->mine, &c->want);
+	return err ? err : lock__change(c, edit_give_up, false);
+}
+
+/* ---- the calls ---- */
+
+int fs_lock_set(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs_lock_wait *w)
+{
+	struct lock_call c = {.fs = fs, .want = *want, .wait = w};
+	int err;
+
+	if (fs->b.session == 0)
+		return ERR_UNSUPPORTED;
+	if (want->start > want->end)
+		return ERR_INVAL;
+	c.n = lock__node_get(fs, ino);
+	c.want.session = fs->locks->session;
+	c.want.ticket = ++fs->locks->tickets;
+	c.want.since_ns = env_wall_ns(fs->b.env);
+	if (w)
+		w->fiber = fiber_self();
+	err = lock__turn_take(c.n, w);
+	if (!err) {
+		err = want->mode == FS_LOCK_NONE ? give_up(&c) : acquire(&c);
+		lock__turn_give(c.n);
+	}
+	lock__node_put(fs, c.n);
+	return err;
+}
+
+int fs_lock_get(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs_lock *found)
+{
+	struct lock_call c = {.fs = fs, .want = *want};
+	const struct fs_lock *l;
+	uint32_t at = 0;
+	int err;
+
+	c.n = lock__node_get(fs, ino);
+	c.want.session = fs->locks->session;
+	err = lock__turn_take(c.n, NULL);
+	if (!err) {
+		err = lock__refresh(fs, c.n);
+		if (!err)
+			err = lock__look_at_sessions(&c);
+		*found = (struct fs_lock){.mode = FS_LOCK_NONE};
+		while (err >= 0 && (l = lock_table_blocker(&c.n->table, &c.want, &at)) != NULL)
+			if (!lock__session_dead(fs, l->session)) {
+				*found = *l;
+				break;
+			}
+		lock__turn_give(c.n);
+	}
+	lock__node_put(fs, c.n);
+	return err < 0 ? err : 0;
+}
+
+int fs_lock_release(struct fs *fs, fs_ino ino, uint8_t kind, uint64_t owner)
+{
+	struct fs_lock all = {.kind = kind, .mode = FS_LOCK_NONE, .end = UINT64_MAX, .owner = owner};
+
+	if (fs->b.session == 0 || !fs->locks || !lock__node_find(fs, ino))
+		return 0;
+	return fs_lock_set(fs, ino, &all, NULL);
+}
+
+/* ---- listing ---- */
+
+#define LIST_PAGE 1024u
+
+/* Behind @last, and behind the blocks of its file: there may be very many. */
+static void go_on_behind(struct fs_key *at, struct slice last)
+{
+	struct fs_key_parts p;
+
+	at->len = 0;
+	if (fs__key_parse(last, &p) && p.kind == FS_KIND_BLOCK) {
+		fs__key_head(at, p.place, p.number, FS_KIND_BLOCK + 1);
+		return;
+	}
+	fs__key_bytes(at, last);
+	fs__key_bytes(at, slice_of("", 1));
+}
+
+/* 1: enough. */
+static int tell(const struct txn_item *it, fs_lock_fn *fn, void *ctx)
+{
+	struct fs_key_parts p;
+	struct lock_table t;
+	int err;
+
+	if (!fs__key_parse(it->key, &p) || p.kind != FS_KIND_LOCK)
+		return 0;
+	lock_table_init(&t);
+	err = lock_table_decode(it->value, &t);
+	for (uint32_t i = 0; !err && i < t.held.count; i++)
+		err = fn(ctx, p.number, &t.held.v[i], false) ? 0 : 1;
+	for (uint32_t i = 0; !err && i < t.waiters.count; i++)
+		err = fn(ctx, p.number, &t.waiters.v[i], true) ? 0 : 1;
+	lock_table_release(&t);
+	return err;
+}
+
+int fs_locks_list(struct fs *fs, fs_lock_fn *fn, void *ctx)
+{
+	struct fs_key at = {.len = 2}, to = {.len = 2}, end;
+	struct fs_op op;
+	int err = 0;
+
+	to.b[0] = FS_PLACE_COUNT >> 8;
+	fs__op_begin(&op, fs);
+	while (!err && slice_cmp(fs__key_slice(&at), fs__key_slice(&to)) < 0) {
+		const struct txn_read_result *r;
+
+		fs__range_piece(fs, &at, &to, &end);
+		fs__op_reset(&op);
+		txn_scan(&op.m, fs__key_slice(&at), fs__key_slice(&end), LIST_PAGE);
+		err = fs__op_read(&op);
+		if (err == ERR_ELSEWHERE && !(err = fs__op_conflict(&op)))
+			continue;
+		if (err)
+			break;
+		op.conflicts = 0;
+		r = &op.r.reads[0];
+		for (uint32_t i = 0; !err && i < r->item_count; i++)
+			err = tell(&r->items[i], fn, ctx);
+		if (r->more && r->item_count > 0)
+			go_on_behind(&at, r->items[r->item_count - 1].key);
+		else
+			at = end;
+	}
+	fs__op_end(&op);
+	return err > 0 ? 0 : err;
+}

@@ -1,0 +1,88 @@
+/* What the files of the locks share (README.md, "Locks"). */
+#ifndef PAXFS_FS_LOCK_INTERNAL_H
+#define PAXFS_FS_LOCK_INTERNAL_H
+
+#include "fs/fs_internal.h"
+#include "fs/lock_table.h"
+
+#define FS_LOCK_WATCH_NS    (2 * NS_PER_S) /* then the sessions in the way are looked at */
+#define FS_LOCK_POLL_NS	    (50 * NS_PER_MS) /* with a backend that cannot watch */
+#define FS_LOCK_ALIVE_NS    (1 * NS_PER_S) /* a session seen is believed to live so long */
+#define FS_LOCK_PATIENCE_NS (1 * NS_PER_S) /* behind waiters that hold nothing: then past them */
+#define FS_LOCK_SESSIONS    1024u	   /* remembered */
+#define FS_LOCK_CYCLE_MAX   64u		   /* inodes that one search for a deadlock reads */
+#define FS_LOCK_VERSION_ANY UINT64_MAX	   /* not known */
+
+struct lock_session { /* whether a session lives, as seen last */
+	uint64_t id, seen_ns;
+	bool dead; /* for ever: ids are not used again */
+	UT_hash_handle hh;
+};
+
+struct lock_call;
+
+/* An inode of which this mount holds locks, or is about to. */
+struct lock_node {
+	fs_ino ino;
+	uint32_t users; /* calls */
+	bool busy;	/* one call changes the record at a time */
+	struct fs_waiters turn;
+	uint64_t version;	 /* of the record when `table` was read; FS_LOCK_VERSION_ANY */
+	struct lock_table table; /* the record as seen last, a guess */
+	struct lock_table mine;	 /* what owners of this mount hold: the truth about them */
+	bool unsure; /* a change had no answer: the record may hold of ours what `mine` does not */
+	bool mending;
+	LIST_HEAD(, lock_call) queued; /* calls of this mount that are waiters in the record */
+	UT_hash_handle hh;
+};
+
+struct fs_locks {
+	uint64_t session; /* whose locks these are */
+	uint64_t tickets;
+	struct lock_node *nodes;
+	struct lock_session *sessions;
+};
+
+struct lock_call {
+	struct fs *fs;
+	struct lock_node *n;
+	struct fs_lock want;
+	struct fs_lock_wait *wait; /* NULL: does not wait */
+	bool granted, by_lock; /* of the last try; by_lock: else only waiters are in the way */
+	bool queued, pass;     /* pass: goes ahead of waiters */
+	uint64_t behind_ns;    /* since when only waiters have been in the way; 0: not */
+	LIST_ENTRY(lock_call) link;
+};
+
+/* ---- lock_node.c ---- */
+struct lock_node *lock__node_get(struct fs *fs, fs_ino ino);
+struct lock_node *lock__node_find(struct fs *fs, fs_ino ino); /* borrowed, or NULL */
+void lock__node_put(struct fs *fs, struct lock_node *n);
+/* ERR_INTERRUPTED, also by fs_lock_interrupt. @w may be NULL. */
+int lock__turn_take(struct lock_node *n, struct fs_lock_wait *w);
+void lock__turn_give(struct lock_node *n);
+int lock__refresh(struct fs *fs, struct lock_node *n); /* reads the record */
+
+/* Changes a copy of the record: LOCK_SAME, LOCK_CHANGED or an error. Is called again when the record
+ * turns out to be another one. */
+enum lock_verdict { LOCK_SAME = 0, LOCK_CHANGED = 1, LOCK_UNSETTLED = 2 /* SAME, if that is fresh */ };
+typedef int lock_edit_fn(struct lock_call *c, struct lock_table *t);
+/* With the turn. @adds: only while there is such an inode (ERR_STALE). When there was no answer the
+ * node is unsure, and mended in the background. */
+int lock__change(struct lock_call *c, lock_edit_fn *edit, bool adds);
+void lock__drop_all(struct fs *fs); /* at the end */
+void lock__free(struct fs *fs);
+
+/* ---- lock_cycle.c ---- */
+/* The waiters that went and came between two states: what leads from an owner to where it waits. */
+void lock__add_index(struct fs_op *op, const struct lock_node *n, const struct lock_table *to);
+void lock__index_drop(struct fs *fs, const struct fs_lock *l); /* without its record: best effort */
+/* Does @c, which waits, wait for itself in the end? */
+int lock__cycle(struct lock_call *c, bool *found);
+/* Looks at the sessions in the way of @c: 1 when one is dead, which the next change drops. */
+int lock__look_at_sessions(struct lock_call *c);
+/* Those of a list of locks that are not known well enough; 1 as above. */
+int lock__sessions_of(struct fs *fs, const struct fs_lock *const *locks, uint32_t count);
+bool lock__session_dead(const struct fs *fs, uint64_t session);
+
+#endif

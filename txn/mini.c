@@ -233,12 +233,23 @@ uint32_t txn_get_ref(struct txn_mini *m, uint32_t from, uint16_t offset, uint8_t
 					     .suffix = copy(m, suffix)});
 }
 
-uint32_t txn_scan(struct txn_mini *m, struct slice from, struct slice to, uint32_t limit)
+static uint32_t add_scan(struct txn_mini *m, enum txn_read_kind kind, struct slice from,
+			 struct slice to, uint32_t limit)
 {
 	return add_read(m, (struct txn_read){.kind = kind,
 					     .key = copy_key(m, from),
 					     .to = copy_end(m, to),
 					     .limit = limit});
+}
+
+uint32_t txn_scan(struct txn_mini *m, struct slice from, struct slice to, uint32_t limit)
+{
+	return add_scan(m, TXN_SCAN, from, to, limit);
+}
+
+uint32_t txn_scan_keys(struct txn_mini *m, struct slice from, struct slice to, uint32_t limit)
+{
+	return add_scan(m, TXN_SCAN_KEYS, from, to, limit);
 }
 
 uint32_t txn_scan_ref(struct txn_mini *m, struct slice from, struct slice to, uint32_t limit,

@@ -91,6 +91,7 @@ void txn__part_read(struct buf *b, const struct txn_read *r, uint32_t index)
 		break;
 	case TXN_SCAN:
 	case TXN_SCAN_REF:
+	case TXN_SCAN_KEYS:
 		enc_bytes(b, r->key);
 		enc_bytes(b, r->to);
 		enc_u64(b, r->limit);
@@ -220,7 +221,7 @@ static void dec_ref(struct dec *d, struct txn_read *r)
 static void dec_read(struct dec *d, struct txn_read *r, uint32_t *index)
 {
 	*r = (struct txn_read){0};
-	r->kind = (enum txn_read_kind)dec_u64_max(d, TXN_SCAN_REF);
+	r->kind = (enum txn_read_kind)dec_u64_max(d, TXN_SCAN_KEYS);
 	*index = (uint32_t)dec_u64_max(d, TXN_READS_MAX - 1);
 	switch (r->kind) {
 	case TXN_GET:
@@ -232,6 +233,7 @@ static void dec_read(struct dec *d, struct txn_read *r, uint32_t *index)
 		return;
 	case TXN_SCAN:
 	case TXN_SCAN_REF:
+	case TXN_SCAN_KEYS:
 		r->key = dec_key(d);
 		r->to = dec_key(d);
 		r->limit = dec_u32(d);
@@ -302,11 +304,11 @@ static void dec_mut(struct dec *d, struct txn_mut *u, uint32_t *index)
 	case TXN_SET:
 		dec_set(d, u);
 		return;
-	}
-	dec_fail(d);
 	case TXN_TOUCH:
 		dec_touch(d, u);
 		return;
+	}
+	dec_fail(d);
 }
 
 /* Arrays for @count items, kept over decodings. */

@@ -343,7 +343,7 @@ static bool scan_item(void *ctx, struct slice key, struct slice stored)
 	enc_u64(&t->reply, s->read->kind == TXN_SCAN_REF ? REPLY_ITEM_REF : REPLY_ITEM);
 	enc_bytes(&t->reply, key);
 	enc_u64(&t->reply, v.version);
-	enc_bytes(&t->reply, v.value);
+	enc_bytes(&t->reply, s->read->kind == TXN_SCAN_KEYS ? (struct slice){0} : v.value);
 	if (s->read->kind == TXN_SCAN_REF) {
 		read_ref(t, s->read, &v, &ref);
 		if (ref.status != 0)

@@ -56,6 +56,7 @@ enum txn_read_kind {
 	TXN_SCAN,    /* [key, to), at most `limit` items and about REPLY_SIZE_MAX / 2 bytes */
 	TXN_SCAN_REF, /* as SCAN, and for each item the record that the number at `offset` in its
 		       * value refers to (ref_kind, suffix), if this group owns it */
+	TXN_SCAN_KEYS, /* as SCAN, but the items have no values: for ranges of large ones */
 };
 
 struct txn_read {
@@ -79,9 +80,9 @@ enum txn_mut_kind {
 	TXN_ADD,    /* field += number (two's complement); result returned only if want_result */
 	TXN_MAX,    /* field = max(field, number), unsigned */
 	TXN_SET,    /* field = value */
-};
 	TXN_TOUCH,  /* an automatic time, in an 8-byte field: max(field, min(stamp, number)); but a field
 		     * beyond the group's clock has been set by hand, and gives way (README.md, "Time") */
+};
 
 struct txn_mut {
 	enum txn_mut_kind kind;
@@ -125,6 +126,7 @@ uint32_t txn_get(struct txn_mini *m, struct slice key);
 uint32_t txn_get_ref(struct txn_mini *m, uint32_t from, uint16_t offset, uint8_t kind,
 		     struct slice suffix);
 uint32_t txn_scan(struct txn_mini *m, struct slice from, struct slice to, uint32_t limit);
+uint32_t txn_scan_keys(struct txn_mini *m, struct slice from, struct slice to, uint32_t limit);
 uint32_t txn_scan_ref(struct txn_mini *m, struct slice from, struct slice to, uint32_t limit,
 		      uint16_t offset, uint8_t kind, struct slice suffix);
 /* Mutations: each returns its index. */

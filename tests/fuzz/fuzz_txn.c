@@ -74,7 +74,7 @@ static void make_cond(struct fuzz_in *in, struct buf *out, uint32_t index)
 
 static void make_read(struct fuzz_in *in, struct buf *out, uint32_t index, bool *got)
 {
-	enum txn_read_kind kind = (enum txn_read_kind)(1 + fuzz_below(in, TXN_SCAN_REF));
+	enum txn_read_kind kind = (enum txn_read_kind)(1 + fuzz_below(in, TXN_SCAN_KEYS));
 	struct txn_read r = {.kind = *got || kind != TXN_GET_REF ? kind : TXN_GET};
 	struct key k, to;
 

@@ -210,7 +210,8 @@ static void scan(struct fsx *x, const struct txn_read *rd, struct txn_result *re
 			return;
 		}
 		it->key = keep(res, buf_slice(&r->key));
-		it->value = keep(res, buf_slice(&r->value));
+		if (rd->kind != TXN_SCAN_KEYS)
+			it->value = keep(res, buf_slice(&r->value));
 		it->version = r->version;
 		it->ref.status = ERR_NOT_FOUND;
 		if (rd->kind == TXN_SCAN_REF)
@@ -304,7 +305,6 @@ static void write_at(struct buf *v, uint64_t at, struct slice s, bool or)
 		v->data[at + i] = or ? v->data[at + i] | s.p[i] : s.p[i];
 }
 
-static int field_mut(struct fsx *x, const struct txn_mut *mu, struct fsx_rec *r, uint64_t stamp,
 /* The stamp is the clock of all groups here, and an automatic time never beyond it. */
 static uint64_t touched(uint64_t at, uint64_t stamp, uint64_t old)
 {
@@ -313,6 +313,7 @@ static uint64_t touched(uint64_t at, uint64_t stamp, uint64_t old)
 	return by_hand || at > old ? at : old;
 }
 
+static int field_mut(struct fsx *x, const struct txn_mut *mu, struct fsx_rec *r, uint64_t stamp,
 		     uint64_t *number)
 {
 	uint64_t old, operand = mu->now ? stamp : mu->number;
@@ -331,9 +332,9 @@ static uint64_t touched(uint64_t at, uint64_t stamp, uint64_t old)
 	old = le_number(r->value.data + mu->field.offset, mu->field.width);
 	if (mu->kind == TXN_ADD)
 		operand += old;
-	else if (mu->kind == TXN_MAX && old > operand)
 	else if (mu->kind == TXN_TOUCH)
 		operand = touched(mu->number < stamp ? mu->number : stamp, stamp, old);
+	else if (mu->kind == TXN_MAX && old > operand)
 		operand = old;
 	le64_put(b, operand);
 	memcpy(r->value.data + mu->field.offset, b, mu->field.width);

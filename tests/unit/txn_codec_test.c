@@ -50,6 +50,7 @@ static void build(void)
 	(void)txn_get_ref(&m, 0, 9, 'I', slice_str("suffix"));
 	(void)txn_get_ref(&m, 1, 10, 'D', (struct slice){0});
 	(void)txn_scan(&m, k, to, 100);
+	(void)txn_scan_keys(&m, k, to, 300);
 	(void)txn_scan_ref(&m, k, to, 200, 11, 'I', slice_str("s"));
 	(void)txn_put(&m, k, v);
 	(void)txn_put(&m, k, (struct slice){0});

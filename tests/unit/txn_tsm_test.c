@@ -286,6 +286,30 @@ static void scans_stop_before_a_reply_is_too_big(void)
 	CHECK_TRUE(r.reads[0].item_count > 20 && r.reads[0].item_count < 50);
 }
 
+/* Large values in any number: only their keys come. */
+static void scans_of_keys_bring_no_values(void)
+{
+	static uint8_t big[60000];
+	struct txf_key from = txf_key(0, 3, 'T', "v"), to = txf_key(0, 3, 'T', "w"), k;
+	char name[8];
+
+	for (unsigned i = 0; i < 60; i++) {
+		snprintf(name, sizeof(name), "v%02u", i);
+		k = txf_key(0, 3, 'T', name);
+		store(txf_slice(&k), slice_of(big, sizeof(big)));
+	}
+	(void)txn_scan_keys(&m, txf_slice(&from), txf_slice(&to), 1000);
+	(void)txn_scan_keys(&m, txf_slice(&from), txf_slice(&to), 7);
+	CHECK_OK(go());
+	CHECK_INT_EQ(r.reads[0].item_count, 60);
+	CHECK_FALSE(r.reads[0].more);
+	CHECK_SLICE_EQ(r.reads[0].items[59].key, txf_slice(&k));
+	CHECK_INT_EQ(r.reads[0].items[59].value.len, 0);
+	CHECK_TRUE(r.reads[0].items[59].version > 0);
+	CHECK_INT_EQ(r.reads[1].item_count, 7);
+	CHECK_TRUE(r.reads[1].more);
+}
+
 static void store_reference(struct slice key, uint64_t number)
 {
 	uint8_t bytes[12] = "head";
@@ -580,6 +604,7 @@ static const struct check_test tests[] = {
 	T(reads_come_before_mutations),
 	T(scans_have_limits),
 	T(scans_stop_before_a_reply_is_too_big),
+	T(scans_of_keys_bring_no_values),
 	T(references_are_followed),
 	T(scans_follow_references),
 	T(reads_by_log_are_the_same),

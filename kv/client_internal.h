@@ -18,6 +18,7 @@
 #define NOMEM_TRIES	 4u /* of a call that has no memory for the request or its answer */
 #define MERGE_TRIES	 4u
 #define CANCEL_NS	 (2 * NS_PER_S) /* how long an interrupted write waits for its fate */
+#define SPACE_NS	 (1 * NS_PER_S) /* how long a node may take to say what room it has */
 #define UNLOCK_NS	 (5 * NS_PER_S) /* how long locks are asked to be given up */
 #define SUSPECT_NS	 (250 * NS_PER_MS) /* a node that broke off is not asked again so soon */
 #define SILENT_NS	 (100 * NS_PER_MS) /* nor one that was silent while an attempt ran out */

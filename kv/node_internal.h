@@ -210,6 +210,7 @@ void kv__flush_free(struct kv_node *n);
 
 /* ---- node_status.c ---- */
 void kv__status_request(struct kv_node *n, const struct kv_caller *c);
+void kv__node_disk(const char *dir, struct kv_node_status *out); /* node_disk.c */
 void kv__status_free(struct kv_node *n);
 
 /* ---- snapshots ---- */

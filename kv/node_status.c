@@ -130,6 +130,7 @@ static void fill_node(struct kv_node *n, const struct wal_stats *w, struct kv_no
 				       .bytes_out = net.bytes_out,
 				       .bad_frames = net.bad_frames,
 				       .group_count = n->group_count};
+	kv__node_disk(n->dir.path, out);
 	snprintf(out->address, sizeof(out->address), "%s", n->address);
 }
 

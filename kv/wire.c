@@ -210,6 +210,9 @@ static void encode_figures(struct buf *out, const struct kv_node_status *s)
 	enc_u64(out, s->bytes_in);
 	enc_u64(out, s->bytes_out);
 	enc_u64(out, s->bad_frames);
+	enc_u64(out, s->disk_id);
+	enc_u64(out, s->disk_total);
+	enc_u64(out, s->disk_free);
 }
 
 static void decode_figures(struct dec *d, struct kv_node_status *s)
@@ -227,6 +230,9 @@ static void decode_figures(struct dec *d, struct kv_node_status *s)
 	s->bytes_in = dec_u64(d);
 	s->bytes_out = dec_u64(d);
 	s->bad_frames = dec_u64(d);
+	s->disk_id = dec_u64(d);
+	s->disk_total = dec_u64(d);
+	s->disk_free = dec_u64(d);
 }
 
 void kv_node_status_encode(struct buf *out, const struct kv_node_status *s)

@@ -93,6 +93,7 @@ struct kv_node_status {
 	uint64_t wal_bytes, engine_disk_bytes, engine_memory_bytes;
 	uint64_t sync_ns_last, sync_ns_max;
 	uint64_t frames_in, frames_out, bytes_in, bytes_out, bad_frames;
+	uint64_t disk_id, disk_total, disk_free; /* under the data directory; bytes; 0: not known */
 	uint32_t group_count;
 	struct kv_group_status *groups; /* owned after decode */
 };

@@ -151,6 +151,8 @@ static json_t *node_json(const struct node_view *v)
 	json_object_set_new(o, "bytes_in", u64(n->bytes_in));
 	json_object_set_new(o, "bytes_out", u64(n->bytes_out));
 	json_object_set_new(o, "bad_frames", u64(n->bad_frames));
+	json_object_set_new(o, "disk_total_bytes", u64(n->disk_total));
+	json_object_set_new(o, "disk_free_bytes", u64(n->disk_free));
 	for (uint32_t i = 0; i < n->group_count; i++)
 		json_array_append_new(groups, group_json(&n->groups[i]));
 	json_object_set_new(o, "groups", groups);

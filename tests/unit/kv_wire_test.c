@@ -84,6 +84,9 @@ static void fill_status(struct kv_node_status *s, struct kv_group_status *groups
 				     .bytes_in = 14,
 				     .bytes_out = 15,
 				     .bad_frames = 16,
+				     .disk_id = UINT64_MAX,
+				     .disk_total = 18,
+				     .disk_free = 17,
 				     .group_count = n,
 				     .groups = groups};
 	for (uint32_t i = 0; i < n; i++) {
@@ -126,6 +129,7 @@ static void status_round_trip(void)
 	CHECK_STR_EQ(back.groups[2].note, "note 2");
 	CHECK_U64_EQ(back.groups[1].member_accepted[2], 9);
 	CHECK_U64_EQ(back.bad_frames, 16);
+	CHECK_U64_EQ(back.disk_free, 17);
 	kv_node_status_encode(&b, &back);
 	CHECK_SLICE_EQ(buf_slice(&a), buf_slice(&b));
 	kv_node_status_release(&back);

@@ -1,26 +1,41 @@
 /* Access times, lazily: remembered, shown by this mount at once, written in the background, many in
- * one transaction. */
+ * one transaction. A time that utimens has set after a read is never overwritten by that read: the
+ * inode tells when it was last set, and what is remembered counts only while that has not changed. */
 #include "fs/fs_internal.h"
 
 #define FLUSH_NS  (5 * NS_PER_S)
-#define DAY_NS	  (24 * 3600 * NS_PER_S)
+#define DAY_NS	  (24 * 3600 * (int64_t)NS_PER_S)
 #define BATCH_MAX 64u
 
-static bool due(const struct fs *fs, const struct fs_inode *rec, uint64_t now)
+static int64_t now_of(const struct fs *fs)
+{
+	return (int64_t)env_wall_ns(fs->b.env);
+}
+
+static bool due(const struct fs *fs, int64_t atime, const struct fs_inode *rec, int64_t now)
 {
 	if (fs->o.atime)
 		return true;
-	return rec->atime_ns <= rec->mtime_ns || rec->atime_ns <= rec->ctime_ns ||
-	       rec->atime_ns + DAY_NS <= now;
+	return atime <= rec->mtime_ns || atime <= rec->ctime_ns || atime <= now - DAY_NS;
 }
 
-uint64_t fs__atime_pending(const struct fs *fs, fs_ino ino)
+static struct fs_atime *find(const struct fs *fs, fs_ino ino)
 {
 	struct fs_atime *p = NULL;
 
 	if (fs->atime.count > 0)
 		HASH_FIND(hh, fs->atime.pending, &ino, sizeof(ino), p);
-	return p ? p->ns : 0;
+	return p;
+}
+
+int64_t fs__atime_shown(const struct fs *fs, fs_ino ino, const struct fs_inode *rec)
+{
+	const struct fs_atime *p = find(fs, ino);
+
+	if (!p || p->set != rec->atime_set)
+		return rec->atime_ns;
+	/* as the store will have it: a time in the future was set before the read, and gives way */
+	return rec->atime_ns < p->ns || rec->atime_ns > now_of(fs) ? p->ns : rec->atime_ns;
 }
 
 /* ---- writing ---- */
@@ -36,8 +51,7 @@ static uint32_t take_batch(struct fs *fs, struct fs_atime *batch)
 			continue;
 		if (n == BATCH_MAX)
 			break;
-		batch[n].ino = p->ino;
-		batch[n++].ns = p->ns;
+		batch[n++] = (struct fs_atime){.ino = p->ino, .set = p->set, .ns = p->ns};
 	}
 	return n;
 }
@@ -45,10 +59,9 @@ static uint32_t take_batch(struct fs *fs, struct fs_atime *batch)
 static void done_with(struct fs *fs, const struct fs_atime *batch, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		struct fs_atime *p;
+		struct fs_atime *p = find(fs, batch[i].ino);
 
-		HASH_FIND(hh, fs->atime.pending, &batch[i].ino, sizeof(fs_ino), p);
-		if (!p || p->ns != batch[i].ns)
+		if (!p || p->ns != batch[i].ns || p->set != batch[i].set)
 			continue; /* read again meanwhile: stays */
 		HASH_DEL(fs->atime.pending, p);
 		fs->atime.count--;
@@ -56,8 +69,8 @@ static void done_with(struct fs *fs, const struct fs_atime *batch, uint32_t n)
 	}
 }
 
-/* An inode that is gone makes the transaction fail at its condition: without it, again. Other
- * failures drop the batch: an access time is worth no more. */
+/* An inode that is gone, or whose access time has been set since it was read, makes the transaction fail
+ * at its condition: without it, again. Other failures drop the batch: an access time is worth no more. */
 static void write_batch(struct fs *fs, struct fs_atime *batch, uint32_t n)
 {
 	uint32_t left = n;
@@ -74,9 +87,9 @@ static void write_batch(struct fs *fs, struct fs_atime *batch, uint32_t n)
 		for (uint32_t i = 0; i < n; i++) {
 			if (gone[i])
 				continue;
-			cond[i] = fs__if_inode_exists(&op, batch[i].ino);
+			cond[i] = fs__if_inode_u64(&op, batch[i].ino, FS_F_ATIME_SET, batch[i].set);
 			fs__key_inode(&k, batch[i].ino);
-			txn_max(&op.m, fs__key_slice(&k), FS_F_ATIME, batch[i].ns);
+			txn_touch_at(&op.m, fs__key_slice(&k), FS_F_ATIME, (uint64_t)batch[i].ns);
 		}
 		err = fs__op_exec(&op);
 		for (uint32_t i = 0; i < n && err == ERR_CONDITION; i++)
@@ -111,21 +124,10 @@ static void flush(struct fs *fs, struct fs_task *t)
 	mem_free(batch);
 }
 
-void fs__atime_read(struct fs *fs, struct fs_node *n)
+static void add(struct fs *fs, fs_ino ino, uint64_t set, int64_t now)
 {
-	uint64_t now = env_wall_ns(fs->b.env);
 	struct fs_atime *p;
 
-	if (fs->o.read_only || fs->o.noatime || (n->atime_seen && !fs->o.atime))
-		return;
-	n->atime_seen = true;
-	if (!due(fs, &n->seen, now))
-		return;
-	HASH_FIND(hh, fs->atime.pending, &n->ino, sizeof(n->ino), p);
-	if (p) {
-		p->ns = now;
-		return;
-	}
 	if (fs->atime.count >= FS_ATIME_WAITING_MAX)
 		return;
 	if (!fs->atime.running) {
@@ -134,7 +136,28 @@ void fs__atime_read(struct fs *fs, struct fs_node *n)
 		fs->atime.running = true;
 	}
 	p = mem_must_alloc(sizeof(*p));
-	*p = (struct fs_atime){.ino = n->ino, .ns = now};
+	*p = (struct fs_atime){.ino = ino, .set = set, .ns = now};
 	HASH_ADD(hh, fs->atime.pending, ino, sizeof(p->ino), p);
 	fs->atime.count++;
+}
+
+void fs__atime_touch(struct fs *fs, fs_ino ino, const struct fs_inode *rec)
+{
+	int64_t now = now_of(fs);
+	struct fs_atime *p;
+
+	if (fs->o.read_only || fs->o.noatime || !due(fs, fs__atime_shown(fs, ino, rec), rec, now))
+		return;
+	p = find(fs, ino);
+	if (!p) {
+		add(fs, ino, rec->atime_set, now);
+	} else if (rec->atime_set >= p->set) { /* else @rec is an old one */
+		p->set = rec->atime_set;
+		p->ns = now;
+	}
+}
+
+void fs__atime_read(struct fs *fs, struct fs_node *n)
+{
+	fs__atime_touch(fs, n->ino, &n->seen);
 }

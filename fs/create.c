@@ -87,7 +87,8 @@ int fs__make(struct fs *fs, const struct fs_make *q, fs_ino *ino, struct fs_inod
 			break;
 	}
 	if (!err) {
-		rec->atime_ns = rec->mtime_ns = rec->ctime_ns = rec->btime_ns = op.r.stamp;
+		rec->atime_ns = rec->mtime_ns = rec->ctime_ns = rec->btime_ns =
+			(int64_t)op.r.stamp;
 		fs__hint_inode_set(fs, *ino, rec);
 	}
 	fs__op_end(&op);

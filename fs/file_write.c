@@ -42,8 +42,7 @@ static void written(struct fs *fs, struct fs_node *n, uint64_t data_id, uint64_t
 	n->marked_stripe = (end - 1) / STRIPE_SIZE;
 	rec.size = rec.size > end ? rec.size : end;
 	rec.data_version++;
-	rec.mtime_ns = rec.mtime_ns > stamp ? rec.mtime_ns : stamp;
-	rec.ctime_ns = rec.ctime_ns > stamp ? rec.ctime_ns : stamp;
+	rec.mtime_ns = rec.ctime_ns = (int64_t)stamp;
 	fs__hint_inode_set(fs, n->ino, &rec);
 }
 

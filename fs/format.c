@@ -146,6 +146,28 @@ bool fs__key_parse(struct slice key, struct fs_key_parts *out)
 	return true;
 }
 
+/* ---- times ---- */
+
+#define TIME_S_MAX ((time_t)(INT64_MAX / (int64_t)NS_PER_S))
+
+int64_t fs_time_of(struct timespec t)
+{
+	if (t.tv_sec >= TIME_S_MAX || t.tv_sec <= -TIME_S_MAX)
+		return (t.tv_sec > 0 ? TIME_S_MAX : -TIME_S_MAX) * (int64_t)NS_PER_S;
+	return t.tv_sec * (int64_t)NS_PER_S + t.tv_nsec;
+}
+
+struct timespec fs_time_split(int64_t ns)
+{
+	struct timespec t = {.tv_sec = ns / (int64_t)NS_PER_S, .tv_nsec = ns % (int64_t)NS_PER_S};
+
+	if (t.tv_nsec < 0) {
+		t.tv_sec--;
+		t.tv_nsec += (long)NS_PER_S;
+	}
+	return t;
+}
+
 /* ---- records ---- */
 
 void fs__inode_encode(uint8_t out[FS_INODE_SIZE], const struct fs_inode *in)
@@ -161,15 +183,16 @@ void fs__inode_encode(uint8_t out[FS_INODE_SIZE], const struct fs_inode *in)
 	le32_put(out + 16, in->nlink);
 	le64_put(out + 24, in->rdev);
 	le64_put(out + 32, in->size);
-	le64_put(out + 40, in->atime_ns);
-	le64_put(out + 48, in->mtime_ns);
-	le64_put(out + 56, in->ctime_ns);
-	le64_put(out + 64, in->btime_ns);
+	le64_put(out + 40, (uint64_t)in->atime_ns);
+	le64_put(out + 48, (uint64_t)in->mtime_ns);
+	le64_put(out + 56, (uint64_t)in->ctime_ns);
+	le64_put(out + 64, (uint64_t)in->btime_ns);
 	le64_put(out + 72, in->data_id);
 	le64_put(out + 80, in->data_version);
 	le64_put(out + 88, in->perm_version);
 	le64_put(out + 96, in->parent);
 	le64_put(out + 104, in->name_hash);
+	le64_put(out + 120, in->atime_set);
 }
 
 int fs__inode_decode(struct slice value, struct fs_inode *out)
@@ -188,15 +211,16 @@ int fs__inode_decode(struct slice value, struct fs_inode *out)
 		.nlink = le32_get(p + 16),
 		.rdev = le64_get(p + 24),
 		.size = le64_get(p + 32),
-		.atime_ns = le64_get(p + 40),
-		.mtime_ns = le64_get(p + 48),
-		.ctime_ns = le64_get(p + 56),
-		.btime_ns = le64_get(p + 64),
+		.atime_ns = (int64_t)le64_get(p + 40),
+		.mtime_ns = (int64_t)le64_get(p + 48),
+		.ctime_ns = (int64_t)le64_get(p + 56),
+		.btime_ns = (int64_t)le64_get(p + 64),
 		.data_id = le64_get(p + 72),
 		.data_version = le64_get(p + 80),
 		.perm_version = le64_get(p + 88),
 		.parent = le64_get(p + 96),
 		.name_hash = le64_get(p + 104),
+		.atime_set = le64_get(p + 120),
 	};
 	return 0;
 }

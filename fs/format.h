@@ -124,6 +124,7 @@ static inline uint64_t fs__stripe_of_block(uint64_t block)
 #define FS_F_PERM_VERSION ((struct txn_field){.offset = 88, .width = 8})
 #define FS_F_PARENT	  ((struct txn_field){.offset = 96, .width = 8})
 #define FS_F_NAME_HASH	  ((struct txn_field){.offset = 104, .width = 8})
+#define FS_F_ATIME_SET	  ((struct txn_field){.offset = 120, .width = 8})
 
 struct fs_inode {
 	bool orphan;
@@ -131,10 +132,12 @@ struct fs_inode {
 	uint16_t perm; /* 07777 */
 	uint16_t type; /* S_IFMT >> 12: also the DT_* value */
 	uint32_t uid, gid, nlink;
-	uint64_t rdev, size, atime_ns, mtime_ns, ctime_ns, btime_ns;
+	uint64_t rdev, size;
+	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
 	uint64_t data_id, data_version, perm_version;
 	fs_ino parent;
 	uint64_t name_hash;
+	uint64_t atime_set; /* stamp of the last change of atime by utimens */
 };
 
 void fs__inode_encode(uint8_t out[FS_INODE_SIZE], const struct fs_inode *in);

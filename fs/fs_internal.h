@@ -61,7 +61,6 @@ struct fs_node {
 	uint32_t opens; /* open files */
 	bool busy;	/* its last name may be going: opens wait */
 	bool orphan;	/* reap at the last close */
-	bool atime_seen; /* relatime: nothing to do until `seen` changes */
 	struct fs_inode seen; /* last record seen; a hint */
 	uint64_t marked_id, marked_stripe; /* its bit in S is known to be set */
 	struct fs_waiters waiters;
@@ -86,9 +85,10 @@ struct fs_reap_job {
 	TAILQ_ENTRY(fs_reap_job) link;
 };
 
-struct fs_atime {
+struct fs_atime { /* a read that the store does not know of yet */
 	fs_ino ino;
-	uint64_t ns;
+	uint64_t set; /* the inode's atime_set, as the read saw it */
+	int64_t ns;
 	UT_hash_handle hh;
 };
 
@@ -319,8 +319,11 @@ int fs__read_stripe(struct fs *fs, fs_ino ino, struct fs_inode *rec, uint64_t of
 /* Marks the stripes >= 1 of [offset, offset + len) as holding data. */
 void fs__add_stripes(struct fs_op *op, uint64_t data_id, uint64_t offset, size_t len);
 
-void fs__atime_read(struct fs *fs, struct fs_node *n);
-uint64_t fs__atime_pending(const struct fs *fs, fs_ino ino);
+/* It has been read, when its record was @rec. Never waits. */
+void fs__atime_touch(struct fs *fs, fs_ino ino, const struct fs_inode *rec);
+void fs__atime_read(struct fs *fs, struct fs_node *n); /* the same, of an open file */
+/* The time of @rec, or that of a later read that is not written yet. */
+int64_t fs__atime_shown(const struct fs *fs, fs_ino ino, const struct fs_inode *rec);
 
 /* ---- making names ---- */
 

@@ -35,11 +35,6 @@ int fs__inode_known(struct fs *fs, fs_ino ino, struct fs_inode *rec)
 	return fs__hint_inode(fs, ino, rec) ? 0 : fs__inode_get(fs, ino, rec);
 }
 
-static uint64_t later(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
 void fs__attr(const struct fs *fs, fs_ino ino, const struct fs_inode *rec, struct fs_attr *a)
 {
 	*a = (struct fs_attr){
@@ -51,7 +46,7 @@ void fs__attr(const struct fs *fs, fs_ino ino, const struct fs_inode *rec, struc
 		.rdev = rec->rdev,
 		.size = rec->size,
 		.blocks = rec->type == FS_T_FILE ? (rec->size + 511) / 512 : 0,
-		.atime_ns = later(rec->atime_ns, fs__atime_pending(fs, ino)),
+		.atime_ns = fs__atime_shown(fs, ino, rec),
 		.mtime_ns = rec->mtime_ns,
 		.ctime_ns = rec->ctime_ns,
 		.btime_ns = rec->btime_ns,
@@ -94,6 +89,8 @@ int fs_readlink(struct fs *fs, fs_ino ino, struct buf *target)
 	if (!err)
 		err = buf_set(target,
 			      slice_of(v->value.p + FS_INODE_SIZE, v->value.len - FS_INODE_SIZE));
+	if (!err)
+		fs__atime_touch(fs, ino, &rec);
 out_op:
 	fs__op_end(&op);
 	return err;
@@ -114,12 +111,17 @@ static bool changes_permissions(unsigned set)
 }
 
 static void add_time(struct fs_op *op, const struct change *c, unsigned now, unsigned given,
-		     struct txn_field f, uint64_t v)
+		     struct txn_field f, int64_t v)
 {
 	if (c->set & now)
 		fs__set_inode_now(op, c->ino, f);
 	else if (c->set & given)
-		fs__set_inode(op, c->ino, f, v);
+		fs__set_inode(op, c->ino, f, (uint64_t)v);
+}
+
+static bool changes_atime(unsigned set)
+{
+	return set & (FS_SET_ATIME | FS_SET_ATIME_NOW);
 }
 
 static void add_change(struct fs_op *op, void *ctx)
@@ -135,6 +137,8 @@ static void add_change(struct fs_op *op, void *ctx)
 	if (c->set & FS_SET_GID)
 		fs__set_inode(op, c->ino, FS_F_GID, c->in->gid);
 	add_time(op, c, FS_SET_ATIME_NOW, FS_SET_ATIME, FS_F_ATIME, c->in->atime_ns);
+	if (changes_atime(c->set))
+		fs__set_inode_now(op, c->ino, FS_F_ATIME_SET);
 	add_time(op, c, FS_SET_MTIME_NOW, FS_SET_MTIME, FS_F_MTIME, c->in->mtime_ns);
 	if (changes_permissions(c->set))
 		fs__set_inode_now(op, c->ino, FS_F_PERM_VERSION);
@@ -155,16 +159,18 @@ static void apply_change(struct fs_inode *rec, const struct change *c, uint64_t 
 	if (c->set & FS_SET_GID)
 		rec->gid = c->in->gid;
 	if (c->set & FS_SET_ATIME_NOW)
-		rec->atime_ns = stamp;
+		rec->atime_ns = (int64_t)stamp;
 	else if (c->set & FS_SET_ATIME)
 		rec->atime_ns = c->in->atime_ns;
 	if (c->set & FS_SET_MTIME_NOW)
-		rec->mtime_ns = stamp;
+		rec->mtime_ns = (int64_t)stamp;
 	else if (c->set & FS_SET_MTIME)
 		rec->mtime_ns = c->in->mtime_ns;
 	if (changes_permissions(c->set))
 		rec->perm_version = stamp;
-	rec->ctime_ns = c->set & FS_SET_CTIME ? c->in->ctime_ns : later(rec->ctime_ns, stamp);
+	if (changes_atime(c->set))
+		rec->atime_set = stamp;
+	rec->ctime_ns = c->set & FS_SET_CTIME ? c->in->ctime_ns : (int64_t)stamp;
 }
 
 static uint16_t without_suid(uint16_t perm)

@@ -64,8 +64,7 @@ static int run_link(struct fs_op *op, fs_ino ino, struct fs_parent *p, struct fs
 	if (err)
 		return err;
 	rec->nlink++;
-	if (op->r.stamp > rec->ctime_ns)
-		rec->ctime_ns = op->r.stamp;
+	rec->ctime_ns = (int64_t)op->r.stamp;
 	fs__hint_inode_set(op->fs, ino, rec);
 	return 0;
 }

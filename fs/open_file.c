@@ -58,8 +58,6 @@ void fs__node_see(struct fs *fs, fs_ino ino, const struct fs_inode *rec)
 
 	if (!n)
 		return;
-	if (n->seen.data_version != rec->data_version || n->seen.ctime_ns != rec->ctime_ns)
-		n->atime_seen = false;
 	n->seen = *rec;
 }
 

@@ -42,6 +42,7 @@ static int give_dots(struct listing *l)
 		return err;
 	if (rec.type != FS_T_DIR)
 		return ERR_NOT_DIR;
+	fs__atime_touch(l->fs, l->dir, &rec);
 	fs__attr(l->fs, l->dir, &rec, &a);
 	if (l->cookie < COOKIE_DOT)
 		give(l, slice_str("."), l->dir, FS_T_DIR, COOKIE_DOT, l->with_attr ? &a : NULL);

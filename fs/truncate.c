@@ -211,10 +211,7 @@ int fs__set_size(struct fs *fs, fs_ino ino, uint64_t size, fs_also_fn *also, voi
 	fs__stripes_release(&z.far);
 	if (err)
 		return err;
-	if (z.rec.mtime_ns < z.stamp)
-		z.rec.mtime_ns = z.stamp;
-	if (z.rec.ctime_ns < z.stamp)
-		z.rec.ctime_ns = z.stamp;
+	z.rec.mtime_ns = z.rec.ctime_ns = (int64_t)z.stamp;
 	fs__hint_inode_set(fs, ino, &z.rec);
 	*rec = z.rec;
 	*stamp = z.stamp;

@@ -47,16 +47,6 @@ static void reply_err(fuse_req_t req, int err)
 	fuse_reply_err(req, e);
 }
 
-static struct timespec timespec_of(uint64_t ns)
-{
-	return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
-}
-
-static uint64_t ns_of(struct timespec t)
-{
-	return t.tv_sec < 0 ? 0 : (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
-
 static void stat_of(const struct fs_attr *a, struct stat *st)
 {
 	memset(st, 0, sizeof(*st));
@@ -69,9 +59,9 @@ static void stat_of(const struct fs_attr *a, struct stat *st)
 	st->st_size = (off_t)a->size;
 	st->st_blocks = (blkcnt_t)a->blocks;
 	st->st_blksize = WRITE_SIZE_MAX;
-	st->st_atim = timespec_of(a->atime_ns);
-	st->st_mtim = timespec_of(a->mtime_ns);
-	st->st_ctim = timespec_of(a->ctime_ns);
+	st->st_atim = fs_time_split(a->atime_ns);
+	st->st_mtim = fs_time_split(a->mtime_ns);
+	st->st_ctim = fs_time_split(a->ctime_ns);
 }
 
 /* Before an answer tells attributes: pages of another version go. */
@@ -177,9 +167,9 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 			     .uid = st->st_uid,
 			     .gid = st->st_gid,
 			     .size = (uint64_t)st->st_size,
-			     .atime_ns = ns_of(st->st_atim),
-			     .mtime_ns = ns_of(st->st_mtim),
-			     .ctime_ns = ns_of(st->st_ctim)};
+			     .atime_ns = fs_time_of(st->st_atim),
+			     .mtime_ns = fs_time_of(st->st_mtim),
+			     .ctime_ns = fs_time_of(st->st_ctim)};
 	struct fs_attr out;
 
 	(void)fi;

@@ -312,7 +312,7 @@ static bool print_entry(void *ctx, const struct fs_dirent *d)
 		print_json(o);
 	} else if (l->a->longer) {
 		char when[32] = "-";
-		time_t t = known ? (time_t)(attr->mtime_ns / NS_PER_S) : 0;
+		time_t t = known ? fs_time_split(attr->mtime_ns).tv_sec : 0;
 		struct tm tm;
 
 		if (known && localtime_r(&t, &tm))

@@ -297,7 +297,7 @@ FSC_CASE(relatime)
 	m->x->now_ns += 10 * NS_PER_S;
 	fsc_contents(m, f, "text");
 	first = fsc_attr(m, f);
-	CHECK_TRUE(first.atime_ns >= before.atime_ns + 9 * NS_PER_S); /* at once, here */
+	CHECK_TRUE(first.atime_ns >= before.atime_ns + 9 * (int64_t)NS_PER_S); /* at once, here */
 	CHECK_U64_EQ(first.mtime_ns, before.mtime_ns);
 	fsc_idle(m);
 	CHECK_U64_EQ(fsc_attr(n, f).atime_ns, first.atime_ns); /* written by now */

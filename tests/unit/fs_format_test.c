@@ -248,7 +248,7 @@ static const struct fs_inode full = {
 	.rdev = 0x1122334455667788ull,
 	.size = 1ull << 53,
 	.atime_ns = 11,
-	.mtime_ns = UINT64_MAX,
+	.mtime_ns = INT64_MIN,
 	.ctime_ns = 13,
 	.btime_ns = 14,
 	.data_id = 15,
@@ -256,6 +256,7 @@ static const struct fs_inode full = {
 	.perm_version = 17,
 	.parent = 18,
 	.name_hash = 19,
+	.atime_set = 20,
 };
 
 static void inode_comes_back(void)
@@ -273,11 +274,50 @@ static void inode_comes_back(void)
 	CHECK_U64_EQ(got.nlink, full.nlink);
 	CHECK_U64_EQ(got.rdev, full.rdev);
 	CHECK_U64_EQ(got.size, full.size);
-	CHECK_U64_EQ(got.mtime_ns, full.mtime_ns);
+	CHECK_TRUE(got.mtime_ns == full.mtime_ns);
 	CHECK_U64_EQ(got.name_hash, full.name_hash);
 	CHECK_U64_EQ(fs__inode_mode(&got), S_IFREG | 07654);
 	fs__inode_encode(again, &got);
 	CHECK_MEM_EQ(again, b, sizeof(b));
+}
+
+/* Seconds and ns of a file's times, to ns since 1970 and back. */
+static void times_come_back(void)
+{
+	static const struct timespec t[] = {
+		{0, 0},
+		{0, 1},
+		{-1, 999999999}, /* one ns before 1970 */
+		{-315619200, 0}, /* 1960 */
+		{-315619200, 5},
+		{1763740800, 123456789},
+		{9223372035, 999999999}, /* 2262 */
+		{-9223372035, 1},	 /* 1677 */
+	};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct timespec back = fs_time_split(fs_time_of(t[i]));
+
+		CHECK_TRUE(back.tv_sec == t[i].tv_sec && back.tv_nsec == t[i].tv_nsec);
+	}
+	CHECK_TRUE(fs_time_of(t[2]) == -1);
+}
+
+static void times_out_of_range_stop_at_its_ends(void)
+{
+	static const time_t after[] = {9223372036, 19880899200 /* 2600 */, INT64_MAX};
+	struct timespec end;
+
+	for (size_t i = 0; i < sizeof(after) / sizeof(after[0]); i++) {
+		end = fs_time_split(fs_time_of((struct timespec){after[i], 999999999}));
+		CHECK_TRUE(end.tv_sec == 9223372036 && end.tv_nsec == 0);
+		end = fs_time_split(fs_time_of((struct timespec){-after[i], 999999999}));
+		CHECK_TRUE(end.tv_sec == -9223372036 && end.tv_nsec == 0);
+	}
+	end = fs_time_split(INT64_MIN);
+	CHECK_TRUE(end.tv_sec == -9223372037 && end.tv_nsec == 145224192);
+	end = fs_time_split(fs_time_of((struct timespec){INT64_MIN, 0}));
+	CHECK_TRUE(end.tv_sec == -9223372036 && end.tv_nsec == 0);
 }
 
 static uint64_t field(const uint8_t *b, struct txn_field f)
@@ -310,6 +350,7 @@ static void fields_are_where_the_codec_has_them(void)
 	CHECK_U64_EQ(field(b, FS_F_DATA_VERSION), full.data_version);
 	CHECK_U64_EQ(field(b, FS_F_PERM_VERSION), full.perm_version);
 	CHECK_U64_EQ(field(b, FS_F_PARENT), full.parent);
+	CHECK_U64_EQ(field(b, FS_F_ATIME_SET), full.atime_set);
 	CHECK_U64_EQ(field(b, FS_F_NAME_HASH), full.name_hash);
 }
 
@@ -380,6 +421,8 @@ static const struct check_test tests[] = {
 	CHECK_TEST(ranges_hold_their_keys_only),
 	CHECK_TEST(block_ranges_stay_in_their_stripe),
 	CHECK_TEST(keys_sort_by_number),
+	CHECK_TEST(times_come_back),
+	CHECK_TEST(times_out_of_range_stop_at_its_ends),
 	CHECK_TEST(inode_comes_back),
 	CHECK_TEST(fields_are_where_the_codec_has_them),
 	CHECK_TEST(damaged_inodes_are_refused),

@@ -115,7 +115,7 @@ static struct kcf_call *record(struct kcf *k, const char *address, uint8_t type,
 	c->node = (uint32_t)atoi(strrchr(address, ':') + 1) - 100;
 	for (unsigned i = 0; i < n; i++)
 		buf_add_slice(&all, parts[i]);
-	if (type == KV_EXEC || type == KV_READ || type == KV_ADMIN) {
+	if (type == KV_EXEC || type == KV_READ || type == KV_ADMIN || type == KV_WATCH) {
 		CHECK_OK(kv_group_request_decode(buf_slice(&all), &q));
 		c->group = q.group;
 		CHECK_OK(buf_set(&c->body, q.body));
@@ -208,6 +208,43 @@ static void do_read(struct kcf *k, const struct kcf_call *c, int status, struct 
 	txn__part_release(&p);
 }
 
+static bool unchanged(const struct kcf *k, const struct kv_watch_request *q, uint64_t *version)
+{
+	const struct kcf_key *e = find(k, q->key);
+
+	*version = e ? e->version : 0;
+	return *version == q->version;
+}
+
+/* At the leader: until the version is another, or the wait is over. */
+static int await_change(const struct kcf *k, const struct kcf_call *c, uint64_t deadline_ns)
+{
+	struct kv_watch_request q;
+	uint64_t begin = k->now_ns, version;
+
+	CHECK_OK(kv_watch_request_decode(buf_slice(&c->body), &q));
+	while (k->leader[c->group] == c->node && unchanged(k, &q, &version) &&
+	       k->now_ns - begin < q.wait_ns) {
+		if (k->now_ns >= deadline_ns)
+			return ERR_TIMEOUT;
+		if (fiber_sleep(KCF_LATENCY_NS) != 0)
+			return ERR_INTERRUPTED;
+	}
+	return 0;
+}
+
+static int serve_watch(const struct kcf *k, const struct kcf_call *c, struct buf *out)
+{
+	struct kv_watch_request q;
+	uint64_t version;
+
+	CHECK_OK(kv_watch_request_decode(buf_slice(&c->body), &q));
+	if (unchanged(k, &q, &version))
+		return ERR_TIMEOUT;
+	kv_watch_reply_encode(out, version);
+	return 0;
+}
+
 static int serve(struct kcf *k, const struct kcf_call *c, const struct kcf_fate *f,
 		 uint32_t *hint, struct buf *out)
 {
@@ -227,6 +264,8 @@ static int serve(struct kcf *k, const struct kcf_call *c, const struct kcf_fate 
 		execute(k, c, f->status, out);
 	else if (c->type == KV_READ)
 		do_read(k, c, f->status, out);
+	else if (c->type == KV_WATCH)
+		return serve_watch(k, c, out);
 	else if (c->type == KV_OPEN)
 		enc_u64(out, ++k->last_id);
 	return 0;
@@ -245,8 +284,10 @@ static int deliver(struct kcf *k, struct kcf_call *c, const struct kcf_fate *f,
 {
 	struct buf body = BUF_INIT;
 	uint32_t hint = 0;
-	int err;
+	int err = c->type == KV_WATCH && !f->envelope ? await_change(k, c, deadline_ns) : 0;
 
+	if (err)
+		return err;
 	mem_fail_pause(true); /* the cluster has its memory, when a client runs out of it */
 	err = serve(k, c, f, &hint, &body);
 	mem_fail_pause(false);

@@ -27,7 +27,7 @@ FSC_CASE(root_is_there)
 FSC_CASE(a_file_is_made_and_found)
 {
 	struct fs_attr before = fsc_attr(m, ROOT), a, b, after;
-	uint64_t was = m->x->now_ns;
+	int64_t was = (int64_t)m->x->now_ns;
 
 	m->x->now_ns += NS_PER_S;
 	CHECK_OK(fs_mknod(m->fs, &fsc_cred, ROOT, slice_str("f"), S_IFREG | 0666, 0, &a));

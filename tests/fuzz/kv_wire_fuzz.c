@@ -101,8 +101,31 @@ static int snapshot_reply(struct slice in, struct buf *out)
 	return err;
 }
 
+static int watch_request(struct slice in, struct buf *out)
+{
+	struct kv_watch_request q;
+	int err = kv_watch_request_decode(in, &q);
+
+	if (err)
+		return err;
+	CHECK(q.key.len > 0 && q.key.len <= KEY_SIZE_MAX);
+	kv_watch_request_encode(out, &q);
+	return 0;
+}
+
+static int watch_reply(struct slice in, struct buf *out)
+{
+	uint64_t version;
+	int err = kv_watch_reply_decode(in, &version);
+
+	if (!err)
+		kv_watch_reply_encode(out, version);
+	return err;
+}
+
 static fuzz_code_fn *const codes[] = {
-	envelope, group_request, node_status, hello, txn_frame, snapshot_request, snapshot_reply,
+	envelope,	  group_request,  node_status,	 hello,	     txn_frame,
+	snapshot_request, snapshot_reply, watch_request, watch_reply,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

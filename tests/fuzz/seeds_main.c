@@ -86,6 +86,7 @@ static void kv_bodies(void)
 	struct kv_txn_frame t = {.to_group = 1, .from_group = 2, .bytes = slice_str("m")};
 	struct kv_snapshot_request q = {.group = 1, .transfer = 7, .chunk = 2};
 	struct kv_snapshot_reply r = {.transfer = 7, .chunk = 2, .applied = 9, .data = slice_str("d")};
+	struct kv_watch_request w = {.version = 7, .wait_ns = 1000, .key = slice_str("key")};
 	struct buf b = BUF_INIT;
 
 	kv_envelope_encode(&b, ERR_NOT_LEADER, 2, 3, slice_str("body"));
@@ -103,6 +104,10 @@ static void kv_bodies(void)
 	seed("kv_wire", 5, &b);
 	kv_snapshot_reply_encode(&b, &r);
 	seed("kv_wire", 6, &b);
+	kv_watch_request_encode(&b, &w);
+	seed("kv_wire", 7, &b);
+	kv_watch_reply_encode(&b, 7);
+	seed("kv_wire", 8, &b);
 }
 
 static void layouts(void)

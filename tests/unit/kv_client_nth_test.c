@@ -64,6 +64,20 @@ static void open_client(bool session)
 	}
 }
 
+static void watch_one(void)
+{
+	uint8_t key[64];
+	struct slice s = kcf_key(&k, 1, "a", key);
+	uint64_t now = 0;
+	int err;
+
+	fault_arm(fault);
+	err = kv_client_watch(k.client, s, 6, NS_PER_S, &now);
+	if (fault_hit(fault, err))
+		CHECK_OK(kv_client_watch(k.client, s, 6, NS_PER_S, &now));
+	CHECK_U64_EQ(now, 7);
+}
+
 static void story(struct kcf *unused)
 {
 	uint8_t key[64];
@@ -74,6 +88,7 @@ static void story(struct kcf *unused)
 	open_client(true);
 	write_one(1, 0);
 	read_one(1, 0);
+	watch_one();
 	write_one(1, 2);
 	read_one(1, 2);
 	k.leader[1] = k.leader[1] % 3 + 1; /* somebody else leads from here */

@@ -43,6 +43,9 @@ FAULT_WRAP(fault, kv_replica_exec,
 FAULT_WRAP(fault, kv_replica_read,
      (struct kv_replica * r, const struct kv_caller *c, struct slice s, const struct kv_time *t),
      (r, c, s, t))
+FAULT_WRAP(fault, kv_replica_watch,
+     (struct kv_replica * r, const struct kv_caller *c, struct slice s, const struct kv_time *t),
+     (r, c, s, t))
 FAULT_WRAP(fault, kv_replica_admin,
      (struct kv_replica * r, const struct kv_caller *c, struct slice s, const struct kv_time *t),
      (r, c, s, t))
@@ -152,7 +155,67 @@ static void close_client(uint64_t client)
 	CHECK_OK(err);
 }
 
+static uint64_t watch(const char *key, uint64_t version)
+{
+	struct kv_caller c = {.conn = 1, .call = ++f.last_call, .type = KV_WATCH};
+	struct kv_time t = {f.now_ns, f.now_ns};
+	uint8_t k[64];
+	struct kv_watch_request q = {version, 20 * NS_PER_S, krf_key(key, k)};
+	struct buf b = BUF_INIT;
+
+	kv_watch_request_encode(&b, &q);
+	kv_replica_watch(f.members[krf_elect(&f)].replica, &c, buf_slice(&b), &t);
+	buf_release(&b);
+	krf_pass(&f, 20 * NS_PER_MS);
+	return c.call;
+}
+
+/* 1: it waits. */
+static int watch_answer(uint64_t call, uint64_t *version)
+{
+	const struct krf_answer *a;
+
+	for (uint32_t id = 1; id <= f.count; id++)
+		STAILQ_FOREACH(a, &f.members[id].answers, link)
+			if (a->caller.call == call)
+				return a->err ? a->err
+					      : kv_watch_reply_decode(buf_slice(&a->body), version);
+	return 1;
+}
+
+/* Until it waits for that version, or there is another. */
+static int begin_watch(const char *key, uint64_t version, uint64_t *call, uint64_t *now)
+{
+	int err = ERR_BUSY;
+
+	for (unsigned tries = 0; tries < 20 && err != 1 && may_try_again(err); tries++) {
+		*call = watch(key, version);
+		err = watch_answer(*call, now);
+	}
+	return err;
+}
+
 /* ---- stories ---- */
+
+static void watching(struct fault *the_fault)
+{
+	uint64_t call = 0, first = 0, now = 0;
+	int err;
+
+	fault = the_fault;
+	krf_open(&f, 1);
+	put("a", "1");
+	CHECK_OK(begin_watch("a", 0, &call, &first));
+	CHECK_INT_EQ(begin_watch("a", first, &call, &now), 1);
+	put("a", "2");
+	err = watch_answer(call, &now);
+	if (err && err != 1 && may_try_again(err)) /* its look had no memory */
+		err = begin_watch("a", first, &call, &now);
+	CHECK_OK(err);
+	CHECK_TRUE(now > first);
+	fault = NULL;
+	krf_close(&f);
+}
 
 static void alone(struct fault *the_fault)
 {
@@ -248,6 +311,11 @@ static void teardown(void)
 	fault_teardown();
 }
 
+static void a_watch(void)
+{
+	fault_every_forked("replica: a watch", watching, NULL, NULL);
+}
+
 static void a_single_replica(void)
 {
 	fault_every_forked("replica: alone, restart", alone, NULL, NULL);
@@ -265,6 +333,7 @@ static void a_snapshot(void)
 
 static const struct check_test tests[] = {
 	CHECK_TEST_WITH(NULL, teardown, a_single_replica),
+	CHECK_TEST_WITH(NULL, teardown, a_watch),
 	CHECK_TEST_WITH(NULL, teardown, three_replicas),
 	CHECK_TEST_WITH(NULL, teardown, a_snapshot),
 };

@@ -66,6 +66,43 @@ static void group_request_round_trip(void)
 	buf_release(&b);
 }
 
+static void watch_round_trip(void)
+{
+	uint8_t longest[KEY_SIZE_MAX + 1] = {1};
+	struct kv_watch_request q = {.version = UINT64_MAX,
+				     .wait_ns = 5,
+				     .key = slice_of(longest, KEY_SIZE_MAX)};
+	struct kv_watch_request back;
+	struct buf b = BUF_INIT;
+	uint64_t version = 3;
+
+	kv_watch_request_encode(&b, &q);
+	CHECK_OK(kv_watch_request_decode(buf_slice(&b), &back));
+	CHECK_U64_EQ(back.version, UINT64_MAX);
+	CHECK_U64_EQ(back.wait_ns, 5);
+	CHECK_SLICE_EQ(back.key, q.key);
+	for (size_t n = 0; n < b.len; n++)
+		CHECK_ERR(kv_watch_request_decode(slice_of(b.data, n), &back), ERR_PROTO);
+	buf_add_u8(&b, 0);
+	CHECK_ERR(kv_watch_request_decode(buf_slice(&b), &back), ERR_PROTO);
+	q.key.len++; /* longer than a key can be */
+	buf_reset(&b);
+	kv_watch_request_encode(&b, &q);
+	CHECK_ERR(kv_watch_request_decode(buf_slice(&b), &back), ERR_PROTO);
+	q.key.len = 0;
+	buf_reset(&b);
+	kv_watch_request_encode(&b, &q);
+	CHECK_ERR(kv_watch_request_decode(buf_slice(&b), &back), ERR_PROTO);
+	buf_reset(&b);
+	kv_watch_reply_encode(&b, 1234567);
+	CHECK_OK(kv_watch_reply_decode(buf_slice(&b), &version));
+	CHECK_U64_EQ(version, 1234567);
+	CHECK_ERR(kv_watch_reply_decode(slice_of(b.data, b.len - 1), &version), ERR_PROTO);
+	CHECK_ERR(kv_watch_reply_decode((struct slice){0}, &version), ERR_PROTO);
+	CHECK_U64_EQ(version, 1234567);
+	buf_release(&b);
+}
+
 static void fill_status(struct kv_node_status *s, struct kv_group_status *groups, uint32_t n)
 {
 	*s = (struct kv_node_status){.node = 2,
@@ -258,6 +295,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(envelope_round_trip),
 	CHECK_TEST(envelope_has_no_positive_code),
 	CHECK_TEST(group_request_round_trip),
+	CHECK_TEST(watch_round_trip),
 	CHECK_TEST(status_round_trip),
 	CHECK_TEST(status_believes_no_garbage),
 	CHECK_TEST(hello_round_trip),

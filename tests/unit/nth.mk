@@ -8,7 +8,7 @@ $(BUILD)/tests/scenario/txn_story_nth_test: LDFLAGS += $(patsubst %,-Wl$(comma)-
 	message tick set_leading request_proposed read)
 
 $(BUILD)/tests/unit/kv_replica_nth_test: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=kv_%,apply_open apply_run \
-	$(addprefix replica_,message tick peer done turn installed durable exec read admin synced restore start))
+	$(addprefix replica_,message tick peer done turn installed durable exec read watch admin synced restore start))
 
 # These define the file calls themselves.
 NTH_FILE_TESTS := tests/unit/kv_datadir_nth_test tests/unit/kv_engine_nth_test tests/unit/wal_nth_test \

@@ -1,5 +1,5 @@
 /* Making names with new inodes: mknod, mkdir, symlink, create. */
-#include "fs/fs_internal.h"
+#include "fs/acl.h"
 
 /* A file lives at its directory's place, a directory at a place of its own. */
 fs_ino fs__new_number(uint64_t counter, fs_ino parent, uint32_t mode)
@@ -34,15 +34,20 @@ void fs__new_inode(const struct fs_make *q, const struct fs_inode *parent, fs_in
 }
 
 static int try_make(struct fs_op *op, const struct fs_make *q, struct fs_parent *p,
-		    struct fs_name *n, fs_ino ino, struct fs_inode *rec)
+		    struct fs_default *d, struct fs_name *n, fs_ino ino, struct fs_inode *rec)
 {
 	uint32_t free_cond;
-	int err;
+	int err = fs__default_known(op->fs, p, d);
 
+	if (err)
+		return err;
 	fs__op_reset(op);
 	fs__new_inode(q, &p->rec, ino, rec);
 	if (rec->type == FS_T_DIR)
 		rec->name_hash = n->hash;
+	err = fs__default_add(op, q, d, ino, rec);
+	if (err)
+		return err;
 	fs__if_parent(op, p);
 	free_cond = fs__if_free(op, n);
 	fs__put_dentry(op, n, ino, rec->type, n->tie);
@@ -61,6 +66,7 @@ static int try_make(struct fs_op *op, const struct fs_make *q, struct fs_parent 
 int fs__make(struct fs *fs, const struct fs_make *q, fs_ino *ino, struct fs_inode *rec)
 {
 	struct fs_parent p = {.ino = q->parent, .strict = !q->lenient};
+	struct fs_default d = {.value = BUF_INIT};
 	struct fs_name n;
 	struct fs_op op;
 	uint64_t counter;
@@ -79,7 +85,7 @@ int fs__make(struct fs *fs, const struct fs_make *q, fs_ino *ino, struct fs_inod
 	*ino = fs__new_number(counter, q->parent, q->mode);
 	fs__op_begin(&op, fs);
 	for (;;) {
-		err = try_make(&op, q, &p, &n, *ino, rec);
+		err = try_make(&op, q, &p, &d, &n, *ino, rec);
 		if (!fs__err_transient(err))
 			break;
 		err = fs__op_conflict(&op);
@@ -92,6 +98,7 @@ int fs__make(struct fs *fs, const struct fs_make *q, fs_ino *ino, struct fs_inod
 		fs__hint_inode_set(fs, *ino, rec);
 	}
 	fs__op_end(&op);
+	fs__default_release(&d);
 	return err;
 }
 

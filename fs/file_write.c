@@ -42,6 +42,7 @@ static void written(struct fs *fs, struct fs_node *n, uint64_t data_id, uint64_t
 	n->marked_stripe = (end - 1) / STRIPE_SIZE;
 	rec.size = rec.size > end ? rec.size : end;
 	rec.data_version++;
+	rec.xattrs &= (uint8_t)~FS_HAS_CAPABILITY;
 	rec.mtime_ns = rec.ctime_ns = (int64_t)stamp;
 	fs__hint_inode_set(fs, n->ino, &rec);
 }
@@ -58,6 +59,7 @@ static int try_write(struct fs_op *op, struct fs_node *n, uint64_t offset, struc
 	fs__if_inode_u64(op, n->ino, FS_F_DATA_ID, data_id);
 	if (append)
 		fs__if_inode_u64(op, n->ino, FS_F_SIZE, offset);
+	fs__add_capability_kill(op, n->ino, &n->seen);
 	fs__add_blocks(op, data_id, offset, data);
 	mark_stripes(op, n, offset, data.len);
 	fs__key_inode(&k, n->ino);

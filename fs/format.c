@@ -203,7 +203,7 @@ int fs__inode_decode(struct slice value, struct fs_inode *out)
 		return ERR_CORRUPT;
 	*out = (struct fs_inode){
 		.orphan = p[1] != 0,
-		.xattrs = p[2] != 0,
+		.xattrs = p[2],
 		.perm = le16_get(p + 4) & 07777,
 		.type = le16_get(p + 6) & 017,
 		.uid = le32_get(p + 8),

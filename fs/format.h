@@ -126,9 +126,17 @@ static inline uint64_t fs__stripe_of_block(uint64_t block)
 #define FS_F_NAME_HASH	  ((struct txn_field){.offset = 104, .width = 8})
 #define FS_F_ATIME_SET	  ((struct txn_field){.offset = 120, .width = 8})
 
+/* Byte 2 of the record. The first one stays when the last attribute goes; the others are exact. */
+enum fs_has {
+	FS_HAS_XATTRS = 1, /* has, or had, extended attributes */
+	FS_HAS_DEFAULT_ACL = 2,
+	FS_HAS_ACCESS_ACL = 4,
+	FS_HAS_CAPABILITY = 8, /* security.capability */
+};
+
 struct fs_inode {
 	bool orphan;
-	bool xattrs; /* has, or had, extended attributes */
+	uint8_t xattrs; /* enum fs_has: what extended attributes it has */
 	uint16_t perm; /* 07777 */
 	uint16_t type; /* S_IFMT >> 12: also the DT_* value */
 	uint32_t uid, gid, nlink;

@@ -59,6 +59,7 @@ struct fs_node {
 	fs_ino ino;
 	uint32_t refs;	/* opens, and calls that use the node now */
 	uint32_t opens; /* open files */
+	uint32_t writers; /* of them, open for writing */
 	bool busy;	/* its last name may be going: opens wait */
 	bool orphan;	/* reap at the last close */
 	struct fs_inode seen; /* last record seen; a hint */
@@ -254,6 +255,20 @@ struct fs_parent {
 int fs__parent_known(struct fs *fs, struct fs_parent *p);  /* ERR_NOT_FOUND, ERR_NOT_DIR */
 void fs__if_parent(struct fs_op *op, struct fs_parent *p);
 int fs__parent_changed(struct fs_op *op, struct fs_parent *p); /* 0: try again */
+/* p->rec is newer than @was, which permissions were checked with: ERR_STALE if they have changed. */
+int fs__parent_check(const struct fs_parent *p, const struct fs_inode *was);
+
+/* ---- extended attributes ---- */
+
+#define FS_X_CAPABILITY "security.capability"
+
+/* The contents of @ino change: its capabilities go, under the condition that @rec (as known) tells
+ * whether it has any. Whoever adds this refreshes the record when a condition fails. */
+void fs__add_capability_kill(struct fs_op *op, fs_ino ino, const struct fs_inode *rec);
+/* The record, and one of its attributes (empty: it has none), of one moment. ERR_NOT_FOUND: there is no
+ * such inode. */
+int fs__xattr_read(struct fs *fs, fs_ino ino, struct slice name, struct fs_inode *rec,
+		   struct buf *value);
 
 /* ---- nodes and open files ---- */
 

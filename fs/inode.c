@@ -1,5 +1,5 @@
 /* Inodes: reading, attributes, changing them. */
-#include "fs/fs_internal.h"
+#include "fs/acl.h"
 
 int fs__inode_take(struct fs *fs, fs_ino ino, const struct txn_value *v, struct fs_inode *rec)
 {
@@ -103,11 +103,16 @@ struct change {
 	unsigned set;
 	const struct fs_attr *in;
 	uint16_t killed; /* FS_KILL_SUID: the permission bits to go to */
+	struct fs_inode known; /* if what to do depends on it: the change is made under its conditions */
+	struct buf acl;	       /* owned; chmod: the access list of `known`, empty if it has none */
 };
+
+/* chmod also changes an access list, chown takes capabilities away. */
+#define PERMISSIONS (FS_SET_MODE | FS_SET_UID | FS_SET_GID | FS_KILL_SUID)
 
 static bool changes_permissions(unsigned set)
 {
-	return set & (FS_SET_MODE | FS_SET_UID | FS_SET_GID | FS_KILL_SUID);
+	return set & PERMISSIONS;
 }
 
 static void add_time(struct fs_op *op, const struct change *c, unsigned now, unsigned given,
@@ -180,21 +185,37 @@ static uint16_t without_suid(uint16_t perm)
 	return perm & (uint16_t)~S_ISUID;
 }
 
+/* The conditions, and what changes beside the record's fields. */
+static int add_known(struct fs_op *op, struct change *c)
+{
+	if (!changes_permissions(c->set)) {
+		fs__if_inode_exists(op, c->ino);
+		return 0;
+	}
+	if (c->set & FS_KILL_SUID && !(c->set & FS_SET_MODE)) {
+		c->killed = without_suid(c->known.perm);
+		fs__if_inode_u64(op, c->ino, FS_F_PERM, c->known.perm);
+	}
+	if (c->set & (FS_SET_UID | FS_SET_GID))
+		fs__add_capability_kill(op, c->ino, &c->known);
+	else
+		fs__if_inode_u64(op, c->ino, FS_F_XATTRS, c->known.xattrs);
+	if (!(c->set & FS_SET_MODE) || c->acl.len == 0)
+		return 0;
+	fs__if_inode_u64(op, c->ino, FS_F_PERM_VERSION, c->known.perm_version);
+	return fs__acl_add_chmod(op, c->ino, buf_slice(&c->acl), c->in->mode & 0777);
+}
+
 /* Everything but the size. The record before the change comes with it: one request. */
-static int try_change(struct fs_op *op, struct change *c, const struct fs_inode *known,
-		      struct fs_inode *rec)
+static int try_change(struct fs_op *op, struct change *c, struct fs_inode *rec)
 {
 	struct fs_key k;
-	uint32_t cond;
 	int err;
 
 	fs__op_reset(op);
-	if (c->set & FS_KILL_SUID && !(c->set & FS_SET_MODE)) {
-		c->killed = without_suid(known->perm);
-		cond = fs__if_inode_u64(op, c->ino, FS_F_PERM, known->perm);
-	} else {
-		cond = fs__if_inode_exists(op, c->ino);
-	}
+	err = add_known(op, c);
+	if (err)
+		return err;
 	fs__key_inode(&k, c->ino);
 	txn_get(&op->m, fs__key_slice(&k));
 	add_change(op, c);
@@ -202,7 +223,9 @@ static int try_change(struct fs_op *op, struct change *c, const struct fs_inode 
 	if (!err) {
 		err = fs__inode_take(op->fs, c->ino, fs__op_value(op, 0), rec);
 		apply_change(rec, c, op->r.stamp);
-	} else if (fs__failed_at(op, err, cond)) {
+		if (c->set & (FS_SET_UID | FS_SET_GID))
+			rec->xattrs &= (uint8_t)~FS_HAS_CAPABILITY;
+	} else if (err == ERR_CONDITION) {
 		int found = fs__op_current_inode(op, c->ino, rec);
 
 		err = found ? found : ERR_CONDITION;
@@ -210,25 +233,37 @@ static int try_change(struct fs_op *op, struct change *c, const struct fs_inode 
 	return err == ERR_NOT_FOUND ? ERR_STALE : err;
 }
 
+/* chmod of what has an access list needs to see it. */
+static int know_acl(struct fs *fs, struct change *c)
+{
+	buf_reset(&c->acl);
+	if (!(c->set & FS_SET_MODE) || !(c->known.xattrs & FS_HAS_ACCESS_ACL))
+		return 0;
+	return fs__xattr_read(fs, c->ino, slice_str(FS_X_ACL_ACCESS), &c->known, &c->acl);
+}
+
 static int change_fields(struct fs *fs, struct change *c, struct fs_inode *rec)
 {
-	struct fs_inode known = {0};
 	struct fs_op op;
 	int err = 0;
 
+	c->acl = (struct buf)BUF_INIT;
 	fs__op_begin(&op, fs);
-	if (c->set & FS_KILL_SUID)
-		err = fs__inode_known(fs, c->ino, &known);
+	if (changes_permissions(c->set))
+		err = fs__inode_known(fs, c->ino, &c->known);
 	while (!err) {
-		err = try_change(&op, c, &known, rec);
+		err = know_acl(fs, c);
+		if (!err)
+			err = try_change(&op, c, rec);
 		if (err != ERR_CONDITION && !fs__err_transient(err))
 			break;
 		if (err == ERR_CONDITION)
-			known = *rec;
+			c->known = *rec;
 		err = fs__op_conflict(&op);
 	}
 	fs__op_end(&op);
-	return err;
+	buf_release(&c->acl);
+	return err == ERR_NOT_FOUND ? ERR_STALE : err;
 }
 
 int fs_setattr(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr *in,
@@ -241,12 +276,12 @@ int fs_setattr(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr *in
 
 	if (err)
 		return err;
-	if (set & FS_SET_SIZE && set & FS_KILL_SUID && !(set & FS_SET_MODE)) {
-		c.set = FS_KILL_SUID; /* needs a condition of its own: first this, then the size */
+	if (set & FS_SET_SIZE && changes_permissions(set)) {
+		c.set = set & (unsigned)PERMISSIONS; /* needs conditions of its own: first this, then the size */
 		err = change_fields(fs, &c, &rec);
 		if (err)
 			return err;
-		c.set = set & ~(unsigned)FS_KILL_SUID;
+		c.set = set & ~(unsigned)PERMISSIONS;
 	}
 	if (set & FS_SET_SIZE) {
 		err = fs__set_size(fs, ino, in->size, add_change, &c, &rec, &stamp);

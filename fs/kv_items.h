@@ -2,7 +2,7 @@
 #ifndef PAXFS_FS_KV_ITEMS_H
 #define PAXFS_FS_KV_ITEMS_H
 
-#include "fs/fs_internal.h"
+#include "fs/acl.h"
 
 #define KV_ITEMS_MAX	64u
 #define KV_TOGETHER_MAX WRITE_SIZE_MAX /* bytes of values in one transaction */
@@ -37,6 +37,7 @@ struct kv_one {
 	uint32_t dir_read;
 	/* the change */
 	struct fs_parent parent;
+	struct fs_default inherit; /* of the parent */
 	struct fs_victim victim;
 	bool not_now;	      /* the victim is not deleted with its name */
 	uint64_t fresh;	      /* counter value in hand for a new inode or data id */
@@ -68,7 +69,7 @@ int fs__kv_stage(struct kv_set *s, struct kv_one *one);
 int fs__kv_change(struct kv_set *s);
 /* The parts that an item adds to the transaction; @i: its index. */
 int fs__kv_prepare_put(struct kv_set *s, uint32_t i);
-void fs__kv_add_put(struct fs_op *op, struct kv_set *s, uint32_t i);
+int fs__kv_add_put(struct fs_op *op, struct kv_set *s, uint32_t i);
 void fs__kv_put_done(struct kv_set *s, struct kv_one *one);
 
 #endif

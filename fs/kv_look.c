@@ -17,6 +17,7 @@ void fs__kv_end(struct kv_set *s)
 {
 	for (uint32_t i = 0; s->ones && i < s->count; i++) {
 		fs__walk_end(&s->ones[i].w);
+		fs__default_release(&s->ones[i].inherit);
 		buf_release(&s->ones[i].value);
 	}
 	mem_free(s->ones);

@@ -137,17 +137,20 @@ static void touch_dirs(struct fs_op *op, struct kv_set *s)
 	}
 }
 
-static void build(struct fs_op *op, struct kv_set *s)
+static int build(struct fs_op *op, struct kv_set *s)
 {
+	int err = 0;
+
 	fs__op_reset(op);
-	for (uint32_t i = 0; i < s->count; i++) {
+	for (uint32_t i = 0; !err && i < s->count; i++) {
 		s->ones[i].parent_cond = s->ones[i].free_cond = KV_NO_COND;
 		if (s->ones[i].act == KV_DELETE)
 			add_delete(op, &s->ones[i]);
 		else
-			fs__kv_add_put(op, s, i);
+			err = fs__kv_add_put(op, s, i);
 	}
 	touch_dirs(op, s);
+	return err;
 }
 
 /* What a failed condition means: again after another look, or an error. */
@@ -210,10 +213,10 @@ static int attempt(struct fs_op *op, struct kv_set *s)
 	}
 	if (!err)
 		err = begin_victims(s);
-	if (!err) {
-		build(op, s);
+	if (!err)
+		err = build(op, s);
+	if (!err)
 		err = exec(op, s);
-	}
 	end_victims(s, err);
 	return err;
 }

@@ -87,6 +87,8 @@ int fs__kv_prepare_put(struct kv_set *s, uint32_t i)
 			       : fs__ino_next(s->fs, &one->fresh);
 	one->parent = (struct fs_parent){.ino = one->n.dir};
 	err = fs__parent_known(s->fs, &one->parent);
+	if (!err)
+		err = fs__default_known(s->fs, &one->parent, &one->inherit);
 	if (!err && !one->fresh)
 		err = fs__ino_next(s->fs, &one->fresh);
 	for (uint32_t j = 0; !err && j < i; j++) { /* ties made in one transaction must differ */
@@ -125,11 +127,12 @@ static void adopt(struct fs_op *op, uint64_t staged)
 	txn_delete(&op->m, fs__key_slice(&g));
 }
 
-static void add_new(struct fs_op *op, struct kv_set *s, struct kv_one *one, bool first_in_dir)
+static int add_new(struct fs_op *op, struct kv_set *s, struct kv_one *one, bool first_in_dir)
 {
 	struct fs_make q = {.cred = s->cred, .parent = one->n.dir, .mode = S_IFREG | 0666};
 	fs_ino ino = fresh_at(one, one->n.dir);
 	struct fs_inode rec;
+	int err;
 
 	if (first_in_dir) {
 		fs__if_parent(op, &one->parent);
@@ -137,6 +140,9 @@ static void add_new(struct fs_op *op, struct kv_set *s, struct kv_one *one, bool
 	}
 	one->free_cond = fs__if_free(op, &one->n);
 	fs__new_inode(&q, &one->parent.rec, ino, &rec);
+	err = fs__default_add(op, &q, &one->inherit, ino, &rec);
+	if (err)
+		return err;
 	rec.size = one->data.len;
 	if (one->staged) {
 		rec.data_id = one->staged;
@@ -146,6 +152,7 @@ static void add_new(struct fs_op *op, struct kv_set *s, struct kv_one *one, bool
 	}
 	fs__put_dentry(op, &one->n, ino, rec.type, one->n.tie);
 	fs__put_inode(op, ino, &rec, (struct slice){0});
+	return 0;
 }
 
 static void add_other_contents(struct fs_op *op, struct kv_one *one)
@@ -190,6 +197,7 @@ static void add_replace(struct fs_op *op, struct kv_one *one)
 	fs__if_inode_u64(op, one->ino, FS_F_SIZE, one->rec.size);
 	if (one->expect == KV_EXPECT_VALUE)
 		fs__if_inode_u64(op, one->ino, FS_F_DATA_VERSION, one->rec.data_version);
+	fs__add_capability_kill(op, one->ino, &one->rec);
 	if (in_place(one))
 		add_in_place(op, one);
 	else
@@ -207,14 +215,14 @@ static bool first_new_in_dir(const struct kv_set *s, uint32_t i)
 	return true;
 }
 
-void fs__kv_add_put(struct fs_op *op, struct kv_set *s, uint32_t i)
+int fs__kv_add_put(struct fs_op *op, struct kv_set *s, uint32_t i)
 {
 	struct kv_one *one = &s->ones[i];
 
-	if (one->n.present)
-		add_replace(op, one);
-	else
-		add_new(op, s, one, first_new_in_dir(s, i));
+	if (!one->n.present)
+		return add_new(op, s, one, first_new_in_dir(s, i));
+	add_replace(op, one);
+	return 0;
 }
 
 void fs__kv_put_done(struct kv_set *s, struct kv_one *one)

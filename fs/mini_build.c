@@ -174,17 +174,28 @@ void fs__if_parent(struct fs_op *op, struct fs_parent *p)
 	p->cond = fs__if_inode_u64(op, p->ino, FS_F_PERM_VERSION, p->rec.perm_version);
 }
 
+/* What an access list says is not in the record: then any change may have changed who may do what. */
+static bool same_permissions(const struct fs_inode *a, const struct fs_inode *b)
+{
+	if (a->perm_version == b->perm_version)
+		return true;
+	return a->perm == b->perm && a->uid == b->uid && a->gid == b->gid &&
+	       !((a->xattrs | b->xattrs) & FS_HAS_ACCESS_ACL);
+}
+
+int fs__parent_check(const struct fs_parent *p, const struct fs_inode *was)
+{
+	int err = parent_usable(&p->rec);
+
+	if (!err && p->strict && !same_permissions(was, &p->rec))
+		err = ERR_STALE;
+	return err;
+}
+
 int fs__parent_changed(struct fs_op *op, struct fs_parent *p)
 {
 	struct fs_inode was = p->rec;
 	int err = fs__op_current_inode(op, p->ino, &p->rec);
 
-	if (!err)
-		err = parent_usable(&p->rec);
-	if (err)
-		return err;
-	if (p->strict && (was.perm != p->rec.perm || was.uid != p->rec.uid ||
-			  was.gid != p->rec.gid))
-		return ERR_STALE;
-	return 0;
+	return err ? err : fs__parent_check(p, &was);
 }

@@ -87,6 +87,7 @@ static int open_node(struct fs *fs, struct fs_node *n, unsigned flags)
 		err = openable(&rec, n, flags);
 	if (!err) {
 		n->opens++;
+		n->writers += (flags & FS_O_WRITE) != 0;
 		n->seen = rec;
 	}
 	fs__node_unlock(n);
@@ -133,6 +134,7 @@ void fs_file_close(struct fs_file *f)
 	CHECK(n->opens > 0);
 	LIST_REMOVE(f, link);
 	n->opens--;
+	n->writers -= (f->flags & FS_O_WRITE) != 0;
 	fs->stats.open_files--;
 	if (n->opens == 0 && n->orphan) {
 		n->orphan = false;

@@ -26,6 +26,7 @@ static void add_conditions(struct fs_op *op, const struct resize *z)
 	fs__if_inode_u64(op, z->ino, FS_F_SIZE, z->rec.size);
 	if (z->far_known) /* a write could fill a hole without changing the size */
 		fs__if_inode_u64(op, z->ino, FS_F_DATA_VERSION, z->rec.data_version);
+	fs__add_capability_kill(op, z->ino, &z->rec);
 }
 
 /* Blocks behind @size within its stripe go, the block that it cuts is cut. */
@@ -63,6 +64,7 @@ static int stepped(struct fs_op *op, struct resize *z, uint64_t size, uint64_t d
 	z->rec.size = size;
 	z->rec.data_id = data_id;
 	z->rec.data_version++;
+	z->rec.xattrs &= (uint8_t)~FS_HAS_CAPABILITY;
 	z->stamp = op->r.stamp;
 	return 0;
 }

@@ -42,7 +42,6 @@ FSC_CASE(set_get_remove)
 	expect(m, f, "user.a", "1");
 	CHECK_OK(set(m, f, "user.a", "", 0));
 	expect(m, f, "user.a", "");
-	CHECK_ERR(get_err(m, f, slice_str("user.")), ERR_NO_DATA);
 	CHECK_ERR(get_err(m, f, slice_str("user.a1")), ERR_NO_DATA);
 	CHECK_OK(fs_removexattr(m->fs, f, slice_str("user.a")));
 	CHECK_ERR(get_err(m, f, slice_str("user.a")), ERR_NO_DATA);
@@ -78,6 +77,7 @@ FSC_CASE(limits)
 	CHECK_OK(fs_getxattr(m->fs, f, slice_str("user.b"), &b));
 	CHECK_SLICE_EQ(buf_slice(&b), slice_of(big, FS_XATTR_SIZE_MAX));
 	memset(name, 'n', FS_XATTR_NAME_MAX + 1);
+	memcpy(name, "user.", 5);
 	CHECK_ERR(set(m, f, name, "", 0), ERR_RANGE);
 	name[FS_XATTR_NAME_MAX] = 0;
 	CHECK_OK(set(m, f, name, "long", 0));
@@ -88,6 +88,111 @@ FSC_CASE(limits)
 	CHECK_ERR(fs_removexattr(m->fs, f, slice_str("")), ERR_INVAL);
 	buf_release(&b);
 	free(big);
+}
+
+FSC_CASE(name_spaces)
+{
+	static const char *const kept[] = {"user.a", "trusted.a", "security.a", "security.capability",
+					   "user.user."};
+	static const char *const empty[] = {"user.", "trusted.", "security."};
+	static const char *const others[] = {"user", "usera", "system.a", "system.posix_acl_acces",
+					     "system.posix_acl_access1", "system.", "os2.a", "a"};
+	fs_ino f = fsc_file(m, ROOT, "f", "");
+
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		CHECK_ERR(get_err(m, f, slice_str(kept[i])), ERR_NO_DATA);
+		CHECK_OK(set(m, f, kept[i], "v", 0));
+		expect(m, f, kept[i], "v");
+		CHECK_OK(fs_removexattr(m->fs, f, slice_str(kept[i])));
+		CHECK_ERR(fs_removexattr(m->fs, f, slice_str(kept[i])), ERR_NO_DATA);
+	}
+	for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++) {
+		CHECK_ERR(set(m, f, empty[i], "v", 0), ERR_INVAL);
+		CHECK_ERR(get_err(m, f, slice_str(empty[i])), ERR_INVAL);
+		CHECK_ERR(fs_removexattr(m->fs, f, slice_str(empty[i])), ERR_INVAL);
+	}
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		CHECK_ERR(set(m, f, others[i], "v", 0), ERR_UNSUPPORTED);
+		CHECK_ERR(get_err(m, f, slice_str(others[i])), ERR_UNSUPPORTED);
+		CHECK_ERR(fs_removexattr(m->fs, f, slice_str(others[i])), ERR_UNSUPPORTED);
+	}
+	CHECK_U64_EQ(fsx_count(m->x, 'X'), 0);
+}
+
+/* ---- security.capability: what a write, a truncation or another owner takes away ---- */
+
+static bool has_capability(struct fsx_mount *m, fs_ino ino)
+{
+	struct fs_inode rec;
+	bool there = get_err(m, ino, slice_str("security.capability")) == 0;
+
+	CHECK_OK(fs__inode_get(m->fs, ino, &rec));
+	CHECK_U64_EQ((rec.xattrs & FS_HAS_CAPABILITY) != 0, there);
+	return there;
+}
+
+static void grant(struct fsx_mount *m, fs_ino ino)
+{
+	CHECK_OK(set(m, ino, "security.capability", "cap", 0));
+	CHECK_TRUE(has_capability(m, ino));
+}
+
+FSC_CASE(a_write_takes_capabilities)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+	fs_ino f = fsc_file(m, ROOT, "f", "text");
+	struct fs_file *w = fsc_open(m, f, FS_O_WRITE);
+
+	CHECK_OK(set(m, f, "user.a", "stays", 0));
+	for (int i = 0; i < 3; i++) {
+		grant(i == 1 ? n : m, f); /* the other mount's grant: this one does not know */
+		fsc_write(w, 0, slice_str("x"));
+		CHECK_FALSE(has_capability(n, f));
+		CHECK_FALSE(has_capability(m, f));
+	}
+	fs_file_close(w);
+	expect(m, f, "user.a", "stays");
+}
+
+FSC_CASE(so_do_truncation_and_another_owner)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+	fs_ino f = fsc_file(m, ROOT, "f", "text");
+	struct fs_attr in = {.size = 4, .uid = 7, .gid = 8, .mode = 0700}, out;
+	static const unsigned kill[] = {FS_SET_SIZE, FS_SET_UID, FS_SET_GID, FS_SET_SIZE | FS_SET_UID};
+
+	for (size_t i = 0; i < sizeof(kill) / sizeof(kill[0]); i++) {
+		grant(n, f);
+		CHECK_OK(fs_setattr(m->fs, f, kill[i], &in, &out));
+		CHECK_FALSE(has_capability(m, f));
+		in.size--;
+	}
+	grant(n, f);
+	CHECK_OK(fs_setattr(m->fs, f, FS_SET_MODE | FS_SET_MTIME_NOW, &in, &out));
+	CHECK_TRUE(has_capability(m, f));
+	CHECK_OK(fs_kv_put(m->fs, &fsc_cred, slice_str("/f"), slice_str("other"), false));
+	CHECK_FALSE(has_capability(m, f));
+}
+
+FSC_CASE(known_from_memory_only_while_written)
+{
+	fs_ino f = fsc_file(m, ROOT, "f", "text");
+	struct fs_file *r, *w;
+
+	CHECK_FALSE(fs_capability_known_absent(m->fs, f));
+	r = fsc_open(m, f, FS_O_READ);
+	CHECK_FALSE(fs_capability_known_absent(m->fs, f));
+	w = fsc_open(m, f, FS_O_WRITE);
+	CHECK_TRUE(fs_capability_known_absent(m->fs, f));
+	grant(m, f);
+	CHECK_FALSE(fs_capability_known_absent(m->fs, f));
+	fsc_write(w, 0, slice_str("x"));
+	CHECK_TRUE(fs_capability_known_absent(m->fs, f));
+	CHECK_TRUE(fs_written_here(m->fs, f));
+	fs_file_close(w);
+	CHECK_FALSE(fs_capability_known_absent(m->fs, f));
+	CHECK_FALSE(fs_written_here(m->fs, f));
+	fs_file_close(r);
 }
 
 FSC_CASE(of_nothing)
@@ -139,15 +244,16 @@ FSC_CASE(a_list_that_is_too_long)
 	char name[FS_XATTR_NAME_MAX + 1];
 
 	memset(name, 'x', sizeof(name));
+	memcpy(name, "user.", 5);
 	name[FS_XATTR_NAME_MAX] = 0;
 	for (int i = 0; i < 256; i++) {
-		name[5] = (char)('0' + i / 64);
-		name[6] = (char)('0' + i % 64);
+		name[6] = (char)('0' + i / 64);
+		name[7] = (char)('0' + i % 64);
 		CHECK_OK(set(m, f, name, "", 0));
 	}
 	CHECK_OK(fs_listxattr(m->fs, f, &b));
 	CHECK_U64_EQ(b.len, 64 * 1024);
-	CHECK_OK(set(m, f, "one.more", "", 0));
+	CHECK_OK(set(m, f, "user.more", "", 0));
 	CHECK_ERR(fs_listxattr(m->fs, f, &b), ERR_TOO_BIG);
 	CHECK_OK(fsc_unlink(m, ROOT, "f"));
 	fsc_idle(m);
@@ -183,7 +289,13 @@ FSC_CASE(an_acl_is_a_change_of_permissions)
 	CHECK_OK(set(n, d, "user.x", "y", 0));
 	CHECK_OK(fs__inode_decode(buf_slice(&fsx_find(m->x, fs__key_slice(&k))->value), &after));
 	CHECK_U64_EQ(after.perm_version, before.perm_version);
-	CHECK_OK(set(n, d, "system.posix_acl_access", "y", 0));
+	CHECK_OK(fs_setxattr(n->fs, d, slice_str("system.posix_acl_access"),
+			     slice_of("\2\0\0\0"
+				      "\1\0\7\0\377\377\377\377"
+				      "\4\0\0\0\377\377\377\377"
+				      "\40\0\0\0\377\377\377\377",
+				      28),
+			     0));
 	CHECK_OK(fs__inode_decode(buf_slice(&fsx_find(m->x, fs__key_slice(&k))->value), &after));
 	CHECK_TRUE(after.perm_version != before.perm_version);
 }
@@ -210,6 +322,10 @@ static const struct check_test tests[] = {
 	CHECK_TEST(set_get_remove),
 	CHECK_TEST(create_and_replace),
 	CHECK_TEST(limits),
+	CHECK_TEST(name_spaces),
+	CHECK_TEST(a_write_takes_capabilities),
+	CHECK_TEST(so_do_truncation_and_another_owner),
+	CHECK_TEST(known_from_memory_only_while_written),
 	CHECK_TEST(of_nothing),
 	CHECK_TEST(listing),
 	CHECK_TEST(a_list_that_is_too_long),

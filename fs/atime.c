@@ -5,11 +5,24 @@
 
 #define FLUSH_NS  (5 * NS_PER_S)
 #define DAY_NS	  (24 * 3600 * (int64_t)NS_PER_S)
+#define SKEW_NS	  (60 * (int64_t)NS_PER_S) /* a time ahead by less may be that of another clock */
 #define BATCH_MAX 64u
 
 static int64_t now_of(const struct fs *fs)
 {
 	return (int64_t)env_wall_ns(fs->b.env);
+}
+
+static int64_t behind(int64_t now, int64_t change)
+{
+	return change >= now && change - now < SKEW_NS ? change + 1 : now;
+}
+
+/* Now; and behind the changes that the read saw, though the clock that stamped them be ahead of ours: else
+ * the file would look unread, and each read be due again. */
+static int64_t time_of_read(const struct fs *fs, const struct fs_inode *rec)
+{
+	return behind(behind(now_of(fs), rec->mtime_ns), rec->ctime_ns);
 }
 
 static bool due(const struct fs *fs, int64_t atime, const struct fs_inode *rec, int64_t now)
@@ -35,7 +48,8 @@ int64_t fs__atime_shown(const struct fs *fs, fs_ino ino, const struct fs_inode *
 	if (!p || p->set != rec->atime_set)
 		return rec->atime_ns;
 	/* as the store will have it: a time in the future was set before the read, and gives way */
-	return rec->atime_ns < p->ns || rec->atime_ns > now_of(fs) ? p->ns : rec->atime_ns;
+	return rec->atime_ns < p->ns || rec->atime_ns > now_of(fs) + SKEW_NS ? p->ns
+									       : rec->atime_ns;
 }
 
 /* ---- writing ---- */
@@ -143,7 +157,7 @@ static void add(struct fs *fs, fs_ino ino, uint64_t set, int64_t now)
 
 void fs__atime_touch(struct fs *fs, fs_ino ino, const struct fs_inode *rec)
 {
-	int64_t now = now_of(fs);
+	int64_t now = time_of_read(fs, rec);
 	struct fs_atime *p;
 
 	if (fs->o.read_only || fs->o.noatime || !due(fs, fs__atime_shown(fs, ino, rec), rec, now))

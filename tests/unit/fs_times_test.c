@@ -238,6 +238,29 @@ FSC_CASE(a_write_after_the_read_changes_nothing)
 	fs_file_close(f);
 }
 
+/* The store's clock is ahead of this mount's: a read is later than what it saw all the same, what is shown
+ * is what will be stored, and it is not done again and again. */
+FSC_CASE(a_slow_clock_does_no_harm)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+	fs_ino f;
+	uint64_t writes;
+	int64_t shown;
+
+	m->x->stamp += 20 * NS_PER_S;
+	f = fsc_file(m, ROOT, "f", "text");
+	CHECK_TRUE(fsc_attr(m, f).mtime_ns > now(m) + 19 * SECOND);
+	fsc_contents(m, f, "text");
+	shown = atime(m, f);
+	CHECK_TRUE(shown > fsc_attr(m, f).mtime_ns);
+	fsc_idle(m);
+	CHECK_TRUE(atime(n, f) == shown);
+	writes = m->x->writes;
+	fsc_contents(m, f, "text");
+	fsc_idle(m);
+	CHECK_U64_EQ(m->x->writes, writes);
+}
+
 /* ---- when reading counts ---- */
 
 FSC_CASE(times_before_1970_are_old)
@@ -388,6 +411,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(a_read_after_the_time_was_set_counts),
 	CHECK_TEST(others_of_the_batch_are_written),
 	CHECK_TEST(a_write_after_the_read_changes_nothing),
+	CHECK_TEST(a_slow_clock_does_no_harm),
 	CHECK_TEST(times_before_1970_are_old),
 	CHECK_TEST(strictly_each_read_counts),
 	CHECK_TEST(a_future_atime_is_left_by_relatime),

@@ -35,6 +35,7 @@ struct mount {
 	struct fs *fs;
 	struct fuse_session *session;
 	bool mounted, inited, stopping;
+	bool acl; /* the kernel checks access lists */
 	struct loop_poll *poll;
 	struct loop_async *stop_async;
 	struct loop_signal *signals[2];
@@ -65,10 +66,21 @@ struct mount_request {
 	TAILQ_ENTRY(mount_request) link;
 };
 
+/* ---- mount_ops.c ---- */
 extern const struct fuse_lowlevel_ops mount__ops;
-void mount__ops_init(void *userdata, struct fuse_conn_info *conn);
+/* The beginning of every request that may wait: an INTERRUPT of it, come or to come, reaches its fiber. */
+struct fs *mount__fs_of(fuse_req_t req);
+void mount__reply_err(fuse_req_t req, int err); /* a code of base/err.h */
+
+/* ---- mount_xattr.c ---- */
+void mount__setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+		     size_t size, int flags);
+void mount__getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void mount__listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void mount__removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
 /* ---- mount_session.c ---- */
+void mount__ops_init(void *userdata, struct fuse_conn_info *conn);
 void mount__interrupted(struct mount *mt, struct fiber *fiber); /* by the kernel: that request */
 
 /* A positive errno for a code of base/err.h. */

@@ -23,7 +23,7 @@ static void on_interrupt(fuse_req_t req, void *fiber)
 
 /* The beginning of every request that may wait: an INTERRUPT of it, come or to come, reaches this
  * fiber. */
-static struct fs *fs_of(fuse_req_t req)
+struct fs *mount__fs_of(fuse_req_t req)
 {
 	fuse_req_interrupt_func(req, on_interrupt, fiber_self());
 	return mount_of(req)->fs;
@@ -33,11 +33,11 @@ static struct fs_cred cred_of(fuse_req_t req)
 {
 	const struct fuse_ctx *c = fuse_req_ctx(req);
 
-	/* the kernel has applied the umask already (FUSE_CAP_DONT_MASK is off) */
-	return (struct fs_cred){.uid = c->uid, .gid = c->gid, .umask = 0};
+	/* FUSE_CAP_DONT_MASK: only the transaction knows whether a default access list replaces it */
+	return (struct fs_cred){.uid = c->uid, .gid = c->gid, .umask = c->umask};
 }
 
-static void reply_err(fuse_req_t req, int err)
+void mount__reply_err(fuse_req_t req, int err)
 {
 	static struct logger_limit limit;
 	int e = mount__errno(err);
@@ -83,7 +83,7 @@ static void reply_entry(fuse_req_t req, int err, const struct fs_attr *a)
 	struct fuse_entry_param e;
 
 	if (err) {
-		reply_err(req, err);
+		mount__reply_err(req, err);
 		return;
 	}
 	settle_pages(mount_of(req), a);
@@ -96,7 +96,7 @@ static void reply_attr(fuse_req_t req, int err, const struct fs_attr *a)
 	struct stat st;
 
 	if (err) {
-		reply_err(req, err);
+		mount__reply_err(req, err);
 		return;
 	}
 	settle_pages(mount_of(req), a);
@@ -109,7 +109,7 @@ static void reply_attr(fuse_req_t req, int err, const struct fs_attr *a)
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs_attr a;
-	int err = fs_lookup(fs_of(req), parent, slice_str(name), &a);
+	int err = fs_lookup(mount__fs_of(req), parent, slice_str(name), &a);
 
 	reply_entry(req, err, &a);
 }
@@ -133,7 +133,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct fs_attr a;
 
 	(void)fi;
-	reply_attr(req, fs_getattr(fs_of(req), ino, &a), &a);
+	reply_attr(req, fs_getattr(mount__fs_of(req), ino, &a), &a);
 }
 
 static unsigned set_of(int to_set)
@@ -173,19 +173,19 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 	struct fs_attr out;
 
 	(void)fi;
-	reply_attr(req, fs_setattr(fs_of(req), ino, set_of(to_set), &in, &out), &out);
+	reply_attr(req, fs_setattr(mount__fs_of(req), ino, set_of(to_set), &in, &out), &out);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	struct buf target = BUF_INIT;
-	int err = fs_readlink(fs_of(req), ino, &target);
+	int err = fs_readlink(mount__fs_of(req), ino, &target);
 
 	buf_add_u8(&target, 0);
 	if (!err && !buf_ok(&target))
 		err = ERR_NOMEM;
 	if (err)
-		reply_err(req, err);
+		mount__reply_err(req, err);
 	else
 		fuse_reply_readlink(req, (const char *)target.data);
 	buf_release(&target);
@@ -195,7 +195,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 {
 	struct fs_cred cred = cred_of(req);
 	struct fs_attr a;
-	int err = fs_mknod(fs_of(req), &cred, parent, slice_str(name), mode, rdev, &a);
+	int err = fs_mknod(mount__fs_of(req), &cred, parent, slice_str(name), mode, rdev, &a);
 
 	reply_entry(req, err, &a);
 }
@@ -204,7 +204,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 {
 	struct fs_cred cred = cred_of(req);
 	struct fs_attr a;
-	int err = fs_mkdir(fs_of(req), &cred, parent, slice_str(name), mode, &a);
+	int err = fs_mkdir(mount__fs_of(req), &cred, parent, slice_str(name), mode, &a);
 
 	reply_entry(req, err, &a);
 }
@@ -213,7 +213,7 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 {
 	struct fs_cred cred = cred_of(req);
 	struct fs_attr a;
-	int err = fs_symlink(fs_of(req), &cred, parent, slice_str(name), slice_str(target), &a);
+	int err = fs_symlink(mount__fs_of(req), &cred, parent, slice_str(name), slice_str(target), &a);
 
 	reply_entry(req, err, &a);
 }
@@ -221,19 +221,19 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
 	struct fs_attr a;
-	int err = fs_link(fs_of(req), ino, parent, slice_str(name), &a);
+	int err = fs_link(mount__fs_of(req), ino, parent, slice_str(name), &a);
 
 	reply_entry(req, err, &a);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	reply_err(req, fs_unlink(fs_of(req), parent, slice_str(name)));
+	mount__reply_err(req, fs_unlink(mount__fs_of(req), parent, slice_str(name)));
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	reply_err(req, fs_rmdir(fs_of(req), parent, slice_str(name)));
+	mount__reply_err(req, fs_rmdir(mount__fs_of(req), parent, slice_str(name)));
 }
 
 #define KERNEL_RENAME_NOREPLACE 1u
@@ -245,12 +245,12 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 	unsigned f = 0;
 
 	if (flags & ~(KERNEL_RENAME_NOREPLACE | KERNEL_RENAME_EXCHANGE)) {
-		reply_err(req, ERR_INVAL); /* WHITEOUT: what rename(2) says of file systems without */
+		mount__reply_err(req, ERR_INVAL); /* WHITEOUT: what rename(2) says of file systems without */
 		return;
 	}
 	f |= flags & KERNEL_RENAME_NOREPLACE ? FS_RENAME_NOREPLACE : 0;
 	f |= flags & KERNEL_RENAME_EXCHANGE ? FS_RENAME_EXCHANGE : 0;
-	reply_err(req, fs_rename(fs_of(req), parent, slice_str(name), new_parent,
+	mount__reply_err(req, fs_rename(mount__fs_of(req), parent, slice_str(name), new_parent,
 				 slice_str(new_name), f));
 }
 
@@ -291,11 +291,11 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 	struct fuse_entry_param e;
 	struct fs_attr a;
 	struct fs_file *f;
-	int err = fs_create(fs_of(req), &cred, parent, slice_str(name), mode,
+	int err = fs_create(mount__fs_of(req), &cred, parent, slice_str(name), mode,
 			    open_flags(fi->flags), &a, &f);
 
 	if (err) {
-		reply_err(req, err);
+		mount__reply_err(req, err);
 		return;
 	}
 	settle_pages(mount_of(req), &a);
@@ -311,17 +311,17 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct mount *mt = mount_of(req);
 	struct fs_attr a;
 	struct fs_file *f;
-	int err = fs_file_open(fs_of(req), ino, open_flags(fi->flags), &f);
+	int err = fs_file_open(mount__fs_of(req), ino, open_flags(fi->flags), &f);
 
 	if (err) {
-		reply_err(req, err);
+		mount__reply_err(req, err);
 		return;
 	}
 	/* the version that open found decides whether the pages may stay */
 	err = fs_getattr(mt->fs, ino, &a);
 	if (err) {
 		fs_file_close(f);
-		reply_err(req, err);
+		mount__reply_err(req, err);
 		return;
 	}
 	fi->fh = (uint64_t)(uintptr_t)f;
@@ -339,10 +339,10 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	int err;
 
 	(void)ino;
-	(void)fs_of(req);
+	(void)mount__fs_of(req);
 	err = fs_read(file_of(fi), (uint64_t)offset, size, &data);
 	if (err)
-		reply_err(req, err);
+		mount__reply_err(req, err);
 	else
 		fuse_reply_buf(req, (const char *)data.data, data.len);
 	buf_release(&data);
@@ -355,12 +355,12 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t s
 	uint64_t end;
 	int err;
 
-	(void)fs_of(req);
+	(void)mount__fs_of(req);
 	mount__versions_write_begin(mt->versions, ino);
 	err = fs_write(file_of(fi), (uint64_t)offset, slice_of(bytes, size), &end);
 	mount__versions_write_end(mt->versions, ino, !err);
 	if (err)
-		reply_err(req, err);
+		mount__reply_err(req, err);
 	else
 		fuse_reply_write(req, size);
 }
@@ -434,10 +434,10 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool
 	int err;
 
 	l.bytes = mem_try_alloc(size);
-	err = l.bytes ? fs_readdir(fs_of(req), ino, (uint64_t)offset, plus, add_entry, &l)
+	err = l.bytes ? fs_readdir(mount__fs_of(req), ino, (uint64_t)offset, plus, add_entry, &l)
 		      : ERR_NOMEM;
 	if (err)
-		reply_err(req, err);
+		mount__reply_err(req, err);
 	else
 		fuse_reply_buf(req, l.bytes, l.len);
 	mem_free(l.bytes);
@@ -483,11 +483,11 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct fs_statfs s;
 	struct statvfs v;
-	int err = fs_statfs(fs_of(req), &s);
+	int err = fs_statfs(mount__fs_of(req), &s);
 
 	(void)ino;
 	if (err) {
-		reply_err(req, err);
+		mount__reply_err(req, err);
 		return;
 	}
 	memset(&v, 0, sizeof(v));
@@ -498,75 +498,6 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	v.f_ffree = v.f_favail = s.files_free;
 	v.f_namemax = FS_NAME_MAX;
 	fuse_reply_statfs(req, &v);
-}
-
-/* ---- xattrs ---- */
-
-/* The kernel asks for it before every write: answered from memory, always absent. */
-static bool is_capability(const char *name)
-{
-	return strcmp(name, "security.capability") == 0;
-}
-
-/* POSIX ACLs are not enforced yet: to store one as mere bytes would drop the mode that it stands for.
- * Tools fall back to chmod. */
-static bool is_system(const char *name)
-{
-	return strncmp(name, "system.", 7) == 0;
-}
-
-static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
-			size_t size, int flags)
-{
-	unsigned f = 0;
-
-	if (is_capability(name) || is_system(name)) {
-		reply_err(req, ERR_UNSUPPORTED);
-		return;
-	}
-	f |= flags & 1 ? FS_XATTR_CREATE : 0;	/* XATTR_CREATE */
-	f |= flags & 2 ? FS_XATTR_REPLACE : 0; /* XATTR_REPLACE */
-	reply_err(req, fs_setxattr(fs_of(req), ino, slice_str(name), slice_of(value, size), f));
-}
-
-static void reply_xattr(fuse_req_t req, int err, const struct buf *b, size_t size)
-{
-	if (!err && size != 0 && b->len > size)
-		err = ERR_RANGE;
-	if (err)
-		reply_err(req, err);
-	else if (size == 0)
-		fuse_reply_xattr(req, b->len);
-	else
-		fuse_reply_buf(req, (const char *)b->data, b->len);
-}
-
-static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
-{
-	struct buf value = BUF_INIT;
-
-	if (is_capability(name))
-		reply_err(req, ERR_NO_DATA);
-	else if (is_system(name))
-		reply_err(req, ERR_UNSUPPORTED);
-	else
-		reply_xattr(req, fs_getxattr(fs_of(req), ino, slice_str(name), &value), &value,
-			    size);
-	buf_release(&value);
-}
-
-static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
-{
-	struct buf names = BUF_INIT;
-
-	reply_xattr(req, fs_listxattr(fs_of(req), ino, &names), &names, size);
-	buf_release(&names);
-}
-
-static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
-{
-	reply_err(req, is_system(name) ? ERR_UNSUPPORTED
-				       : fs_removexattr(fs_of(req), ino, slice_str(name)));
 }
 
 const struct fuse_lowlevel_ops mount__ops = {
@@ -597,8 +528,8 @@ const struct fuse_lowlevel_ops mount__ops = {
 	.releasedir = op_releasedir,
 	.fsyncdir = op_fsyncdir,
 	.statfs = op_statfs,
-	.setxattr = op_setxattr,
-	.getxattr = op_getxattr,
-	.listxattr = op_listxattr,
-	.removexattr = op_removexattr,
+	.setxattr = mount__setxattr,
+	.getxattr = mount__getxattr,
+	.listxattr = mount__listxattr,
+	.removexattr = mount__removexattr,
 };

@@ -30,11 +30,14 @@ void mount__ops_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct mount *mt = userdata;
 	unsigned want = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_AUTO_INVAL_DATA |
-			FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS;
+			FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_DONT_MASK;
 
 	/* Explicit: writeback_cache would trust the kernel's file sizes over the store's;
 	 * HANDLE_KILLPRIV v1, splice and readdirplus (nothing is leased) stay off. */
+	if (mt->cfg->options->default_permissions) /* which it implies */
+		want |= FUSE_CAP_POSIX_ACL;
 	conn->want = conn->capable & want;
+	mt->acl = conn->want & FUSE_CAP_POSIX_ACL;
 	conn->max_write = WRITE_SIZE_MAX;
 	conn->max_readahead = WRITE_SIZE_MAX;
 	conn->max_background = mt->cfg->options->max_background;

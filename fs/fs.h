@@ -233,6 +233,8 @@ int fs_lock_get(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs
 /* Gives up all that the owner holds of the inode; no request when that is nothing. */
 int fs_lock_release(struct fs *fs, fs_ino ino, uint8_t kind, uint64_t owner);
 
+uint64_t fs_session(const struct fs *fs); /* whose locks this file system's are; 0: none */
+
 /* All locks of the store, in no order; reads all keys but file data. false ends it. */
 typedef bool fs_lock_fn(void *ctx, fs_ino ino, const struct fs_lock *l, bool waits);
 int fs_locks_list(struct fs *fs, fs_lock_fn *fn, void *ctx);

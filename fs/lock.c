@@ -271,6 +271,11 @@ int fs_lock_release(struct fs *fs, fs_ino ino, uint8_t kind, uint64_t owner)
 	return fs_lock_set(fs, ino, &all, NULL);
 }
 
+uint64_t fs_session(const struct fs *fs)
+{
+	return fs->b.session;
+}
+
 /* ---- listing ---- */
 
 #define LIST_PAGE 1024u

@@ -11,6 +11,7 @@
 struct mount_options {
 	bool read_only, allow_other, default_permissions, suid, dev, exec;
 	bool noatime, strictatime;
+	bool local_locks; /* flock and fcntl locks between the processes of this mount alone */
 	bool debug;	       /* libfuse's own trace */
 	uint64_t timeout_ns;   /* of a call while a majority is down; 0 = wait (interruptible) */
 	uint32_t max_background;

@@ -41,6 +41,7 @@ struct mount {
 	struct loop_signal *signals[2];
 	struct mount_inval *inval;
 	struct mount_versions *versions;
+	struct mount_lock_user *lock_users; /* mount_locks.c */
 
 	TAILQ_HEAD(, mount_request) requests; /* in flight */
 	uint64_t request_count;
@@ -85,6 +86,16 @@ void mount__interrupted(struct mount *mt, struct fiber *fiber); /* by the kernel
 
 /* A positive errno for a code of base/err.h. */
 int mount__errno(int err);
+
+/* ---- mount_locks.c ---- */
+void mount__op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *l);
+void mount__op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *l,
+		     int sleep);
+void mount__op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
+/* What a FLUSH, or a RELEASE, gives up. */
+void mount__locks_flush(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi);
+void mount__locks_release(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi);
+void mount__locks_free(struct mount *mt);
 
 /* ---- mount_inval.c ---- */
 int mount__inval_new(struct mount *mt, struct mount_inval **out);

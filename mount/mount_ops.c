@@ -375,14 +375,17 @@ static void reply_nothing_to_do(fuse_req_t req)
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
-	(void)fi;
-	reply_nothing_to_do(req);
+	if (mount_of(req)->cfg->options->local_locks) {
+		reply_nothing_to_do(req);
+		return;
+	}
+	mount__locks_flush(req, ino, fi); /* what was written is durable already */
+	fuse_reply_err(req, 0);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
+	mount__locks_release(req, ino, fi); /* before anything else that a next request may overtake */
 	fs_file_close(file_of(fi));
 	fuse_reply_err(req, 0);
 }
@@ -520,6 +523,9 @@ const struct fuse_lowlevel_ops mount__ops = {
 	.read = op_read,
 	.write = op_write,
 	.flush = op_flush,
+	.getlk = mount__op_getlk,
+	.setlk = mount__op_setlk,
+	.flock = mount__op_flock,
 	.release = op_release,
 	.fsync = op_fsync,
 	.opendir = op_opendir,

@@ -58,6 +58,7 @@ static const struct flag flags[] = {
 	FLAG("noexec", exec, false),
 	FLAG("noatime", noatime, true),
 	FLAG("relatime", noatime, false),
+	FLAG("locallocks", local_locks, true),
 	FLAG("debug", debug, true),
 };
 

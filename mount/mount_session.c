@@ -36,6 +36,8 @@ void mount__ops_init(void *userdata, struct fuse_conn_info *conn)
 	 * HANDLE_KILLPRIV v1, splice and readdirplus (nothing is leased) stay off. */
 	if (mt->cfg->options->default_permissions) /* which it implies */
 		want |= FUSE_CAP_POSIX_ACL;
+	if (!mt->cfg->options->local_locks)
+		want |= FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
 	conn->want = conn->capable & want;
 	mt->acl = conn->want & FUSE_CAP_POSIX_ACL;
 	conn->max_write = WRITE_SIZE_MAX;
@@ -264,7 +266,8 @@ static int connect_store(struct mount *mt)
 				       .fibers = loop_fibers(mt->loop),
 				       .timeout_ns = mt->cfg->options->timeout_ns,
 				       .connect_timeout_ns = mt->cfg->connect_timeout_ns,
-				       .session = !mt->cfg->options->read_only};
+				       .session = !mt->cfg->options->read_only ||
+					       !mt->cfg->options->local_locks};
 	struct fs_options o = {.read_only = mt->cfg->options->read_only,
 			       .noatime = mt->cfg->options->noatime};
 	int err;
@@ -424,6 +427,7 @@ static void release(struct mount *mt)
 	while (mt->large_count > 0)
 		free(mt->large[--mt->large_count]);
 	mount__versions_free(mt->versions);
+	mount__locks_free(mt);
 	mem_free(mt);
 }
 

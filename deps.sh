@@ -12,7 +12,7 @@ packages=(
 	fuse3
 	# test
 	clang libclang-rt-dev
-	libcunit1-dev shellcheck spin sqlite3 attr rsync iproute2 procps faketime
+	libcunit1-dev shellcheck spin sqlite3 acl attr libcap2-bin rsync iproute2 procps faketime
 )
 
 die() {

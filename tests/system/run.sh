@@ -17,7 +17,7 @@ cannot() {
 [ -x "$PAXFS" ] || cannot "$PAXFS is not built: run make"
 [ "$(id -u)" -eq 0 ] || cannot "mounting needs root: run as root, or with sudo"
 [ -c /dev/fuse ] || cannot "there is no /dev/fuse: modprobe fuse, or give the container the device"
-for tool in sqlite3 git setfattr getfattr gcc make; do
+for tool in sqlite3 git setfattr getfattr setfacl setcap rsync gcc make; do
 	command -v "$tool" >/dev/null || cannot "$tool is missing: run ./deps.sh"
 done
 
@@ -27,7 +27,7 @@ for program in ackwriter renamewatch badframes histload faultproxy faultio.so ..
 done
 
 if [ $# -eq 0 ]; then
-	set -- cli tools rename two_mounts kill_nodes kill_mount catch_up bad_input embedded \
+	set -- cli tools rename two_mounts acl kill_nodes kill_mount catch_up bad_input embedded \
 		partition bad_disk full_disk clocks nemesis
 fi
 passed=0

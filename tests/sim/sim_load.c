@@ -10,11 +10,13 @@
 #include "kv/kv.h"
 #include "net/loop.h"
 #include "tests/check/judge.h"
+#include "tests/sim/sim_bells.h"
 #include "tests/sim/sim_cluster.h"
 #include "tests/sim/sim_evict.h"
 
 #define CLIENTS_MAX    8u
 #define FIBERS_MAX     8u
+#define WATCHERS       2u /* in each client */
 #define OPEN_RETRY_NS  (50 * NS_PER_MS)
 #define REPLACE_MIN_NS (100 * NS_PER_MS)
 #define REPLACE_MAX_NS (3 * NS_PER_S)
@@ -22,7 +24,7 @@
 #define LIST_MAX       512u
 #define KEY_KIND       'Z' /* of no file system's */
 
-enum what { REGISTER = 1, LIST, ACCOUNT, COUNTER, SET };
+enum what { REGISTER = 1, LIST, ACCOUNT, COUNTER, SET, BELL };
 
 struct client {
 	struct sim_machine machine;
@@ -34,6 +36,7 @@ struct client {
 	struct fiber *waiter;
 	bool replacing;
 	bool lost; /* its session was closed */
+	bool rung; /* its last calls have rung all bells */
 	uint64_t evicted_ns; /* when that was done, in every group; 0: it was not */
 	uint64_t call_since[FIBERS_MAX]; /* 0: none is under way */
 };
@@ -511,9 +514,22 @@ static void do_set(struct worker *w)
 
 /* ---- clients ---- */
 
+static bool ring(struct worker *w, uint32_t bell)
+{
+	int err;
+
+	w->c->call_since[w->index] = sim_now();
+	sim_load_stats.calls++;
+	err = sim_bell_ring(w->c->kv, bell);
+	sim_load_stats.ok += err == 0;
+	w->c->lost |= err == ERR_SESSION;
+	w->c->call_since[w->index] = 0;
+	return err == 0;
+}
+
 static void one_call(struct worker *w)
 {
-	switch (1 + sim_below(5)) {
+	switch (1 + sim_below(cfg.bells ? 6 : 5)) {
 	case REGISTER:
 		if (cfg.registers)
 			do_register(w);
@@ -535,11 +551,24 @@ static void one_call(struct worker *w)
 	case SET:
 		if (cfg.sets)
 			do_set(w);
+		break;
+	case BELL:
+		(void)ring(w, (uint32_t)sim_below(cfg.bells));
 	}
+}
+
+/* Who watches must hear of these. */
+static void last_rings(struct worker *w)
+{
+	for (uint32_t i = 0; i < cfg.bells; i++)
+		while (!w->c->lost && !ring(w, i))
+			(void)fiber_sleep(OPEN_RETRY_NS);
+	w->c->rung = true;
 }
 
 static void last_calls(struct worker *w)
 {
+	last_rings(w);
 	for (uint32_t i = 0; i < cfg.registers; i++)
 		read_register(w, i);
 	for (uint32_t i = 0; i < cfg.sets; i++)
@@ -550,6 +579,12 @@ static void last_calls(struct worker *w)
 		read_lists(w);
 	for (uint32_t i = 0; cfg.counters && i < 8; i++)
 		do_counter(w);
+}
+
+static void fiber_ended(struct client *c)
+{
+	if (--c->fibers_left == 0)
+		fiber_wake(c->waiter);
 }
 
 static void worker_fiber(void *arg)
@@ -564,8 +599,20 @@ static void worker_fiber(void *arg)
 	if (w->index == 0 && !c->lost)
 		last_calls(w);
 	mem_free(w);
-	if (--c->fibers_left == 0)
-		fiber_wake(c->waiter);
+	fiber_ended(c);
+}
+
+static void watcher_fiber(void *arg)
+{
+	struct client *c = arg;
+	struct sim_bell_watch w = {.kv = c->kv,
+				   .bells = cfg.bells,
+				   .stop = &finishing,
+				   .last_done = &c->rung,
+				   .lost = &c->lost};
+
+	sim_bell_watch(&w);
+	fiber_ended(c);
 }
 
 static int open_accounts(struct client *c)
@@ -625,6 +672,10 @@ static void client_fn(struct sim_client_env *e)
 		*w = (struct worker){.c = c, .index = i, .id = ++last_worker};
 		CHECK(fiber_start(loop_fibers(e->loop), worker_fiber, w) == 0);
 	}
+	for (uint32_t i = 0; cfg.bells && i < WATCHERS; i++) {
+		c->fibers_left++;
+		CHECK(fiber_start(loop_fibers(e->loop), watcher_fiber, c) == 0);
+	}
 	while (c->fibers_left > 0)
 		fiber_park();
 	kv_client_close(c->kv);
@@ -653,7 +704,7 @@ static void client_start(void *ctx)
 	struct client *c = ctx;
 	char name[24];
 
-	c->replacing = c->lost = false;
+	c->replacing = c->lost = c->rung = false;
 	c->evicted_ns = 0;
 	c->kv = NULL;
 	memset(c->call_since, 0, sizeof(c->call_since));

@@ -11,6 +11,7 @@ struct sim_load_config {
 	uint64_t think_min_ns, think_max_ns;
 	uint64_t timeout_ns;	   /* of one call; 0: none */
 	uint32_t registers, lists, accounts, counters, sets; /* how many keys; 0: not this kind */
+	uint32_t bells; /* keys that are watched (sim_bells.h) */
 	uint32_t list_len_max;
 };
 

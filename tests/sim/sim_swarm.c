@@ -58,6 +58,7 @@ static void draw_load(struct sim_load_config *l, const struct sim_swarm_options 
 	l->counters = (uint32_t)ONE_OF(0, 2, 4);
 	l->sets = (uint32_t)ONE_OF(1, 2);
 	l->list_len_max = 200;
+	l->bells = (uint32_t)ONE_OF(0, 1, 2, 4);
 }
 
 /* By the seed alone: runs of the key-value load are what they were before there was another. */

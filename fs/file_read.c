@@ -144,7 +144,7 @@ static int readable(const struct fs_file *f)
 	return f->node->seen.type == FS_T_FILE ? 0 : ERR_INVAL;
 }
 
-int fs_read(struct fs_file *f, uint64_t offset, size_t len, struct buf *out)
+int fs_read_noatime(struct fs_file *f, uint64_t offset, size_t len, struct buf *out)
 {
 	struct fs_inode rec = f->node->seen;
 	int err = readable(f);
@@ -171,6 +171,14 @@ int fs_read(struct fs_file *f, uint64_t offset, size_t len, struct buf *out)
 		offset += n;
 		len -= n;
 	}
-	fs__atime_read(f->fs, f->node);
 	return 0;
+}
+
+int fs_read(struct fs_file *f, uint64_t offset, size_t len, struct buf *out)
+{
+	int err = fs_read_noatime(f, offset, len, out);
+
+	if (!err && offset < FS_FILE_SIZE_MAX)
+		fs__atime_read(f->fs, f->node);
+	return err;
 }

@@ -31,16 +31,42 @@ static void mark_stripes(struct fs_op *op, const struct fs_node *n, uint64_t off
 	fs__add_stripes(op, n->seen.data_id, offset, len);
 }
 
-static void written(struct fs *fs, struct fs_node *n, uint64_t data_id, uint64_t end,
-		    uint64_t stamp)
+bool fs__add_setid_kill(struct fs_op *op, fs_ino ino, const struct fs_inode *rec,
+			const struct fs_writer *w, uint16_t *perm)
+{
+	if (!w)
+		return false;
+	fs__if_inode_u64(op, ino, FS_F_PERM_VERSION, rec->perm_version);
+	*perm = rec->perm & (uint16_t)~S_ISUID;
+	if (*perm & S_ISGID && (*perm & S_IXGRP || !w->in_group(w->ctx, rec->gid)))
+		*perm &= (uint16_t)~S_ISGID;
+	if (*perm == rec->perm)
+		return false;
+	fs__set_inode(op, ino, FS_F_PERM, *perm);
+	fs__set_inode_now(op, ino, FS_F_PERM_VERSION);
+	return true;
+}
+
+/* What a write does to the record, apart from its times. */
+struct effect {
+	uint64_t data_id, end;
+	bool kills;
+	uint16_t perm; /* then */
+};
+
+static void written(struct fs *fs, struct fs_node *n, const struct effect *x, uint64_t stamp)
 {
 	struct fs_inode rec = n->seen;
 
-	if (rec.data_id != data_id)
+	if (rec.data_id != x->data_id)
 		return;
-	n->marked_id = data_id;
-	n->marked_stripe = (end - 1) / STRIPE_SIZE;
-	rec.size = rec.size > end ? rec.size : end;
+	n->marked_id = x->data_id;
+	n->marked_stripe = (x->end - 1) / STRIPE_SIZE;
+	rec.size = rec.size > x->end ? rec.size : x->end;
+	if (x->kills) {
+		rec.perm = x->perm;
+		rec.perm_version = stamp;
+	}
 	rec.data_version++;
 	rec.xattrs &= (uint8_t)~FS_HAS_CAPABILITY;
 	rec.mtime_ns = rec.ctime_ns = (int64_t)stamp;
@@ -48,26 +74,32 @@ static void written(struct fs *fs, struct fs_node *n, uint64_t data_id, uint64_t
 }
 
 static int try_write(struct fs_op *op, struct fs_node *n, uint64_t offset, struct slice data,
-		     bool append)
+		     const struct fs_write_how *how)
 {
-	uint64_t data_id = n->seen.data_id, end = offset + data.len;
+	struct effect x = {.data_id = n->seen.data_id, .end = offset + data.len};
+	uint64_t data_id = x.data_id;
 	struct fs_inode rec;
 	struct fs_key k;
 	int err;
 
 	fs__op_reset(op);
 	fs__if_inode_u64(op, n->ino, FS_F_DATA_ID, data_id);
-	if (append)
+	fs__key_inode(&k, n->ino);
+	if (how->within && x.end < n->seen.size)
+		txn_if_field_min(&op->m, fs__key_slice(&k), FS_F_SIZE, x.end);
+	else if (how->within) /* it may have been cut at this size */
+		fs__if_inode_u64(op, n->ino, FS_F_SIZE, n->seen.size);
+	else if (how->append)
 		fs__if_inode_u64(op, n->ino, FS_F_SIZE, offset);
 	fs__add_capability_kill(op, n->ino, &n->seen);
+	x.kills = fs__add_setid_kill(op, n->ino, &n->seen, how->writer, &x.perm);
 	fs__add_blocks(op, data_id, offset, data);
 	mark_stripes(op, n, offset, data.len);
-	fs__key_inode(&k, n->ino);
-	txn_max(&op->m, fs__key_slice(&k), FS_F_SIZE, end);
+	txn_max(&op->m, fs__key_slice(&k), FS_F_SIZE, x.end);
 	fs__add_write_times(op, n->ino);
 	err = fs__op_exec(op);
 	if (!err)
-		written(op->fs, n, data_id, end, op->r.stamp);
+		written(op->fs, n, &x, op->r.stamp);
 	if (err != ERR_CONDITION)
 		return err;
 	err = fs__op_current_inode(op, n->ino, &rec); /* into n->seen, too */
@@ -76,21 +108,51 @@ static int try_write(struct fs_op *op, struct fs_node *n, uint64_t offset, struc
 	return ERR_ABORTED;
 }
 
-/* At most WRITE_SIZE_MAX bytes: one transaction. */
-static int write_piece(struct fs_file *f, uint64_t offset, struct slice data, uint64_t *end)
+/* What of @data lies before the end, if it has to; nothing: as long as the file is so short. */
+static int cut_at_end(struct fs *fs, struct fs_node *n, uint64_t offset, struct slice *data)
 {
-	bool append = f->flags & FS_O_APPEND;
+	struct fs_inode rec;
+	int err = 0;
+
+	if (n->seen.size <= offset) /* what is known may be old, and no transaction would tell */
+		err = fs__inode_get(fs, n->ino, &rec); /* into n->seen, too */
+	if (err)
+		return err;
+	if (n->seen.size <= offset)
+		data->len = 0;
+	else if (data->len > n->seen.size - offset)
+		data->len = (size_t)(n->seen.size - offset);
+	return 0;
+}
+
+static int try_piece(struct fs_op *op, struct fs_node *n, uint64_t offset, struct slice *data,
+		     const struct fs_write_how *how)
+{
+	if (offset > FS_FILE_SIZE_MAX || data->len > FS_FILE_SIZE_MAX - offset)
+		return ERR_FILE_TOO_BIG;
+	if (how->within) {
+		int err = cut_at_end(op->fs, n, offset, data);
+
+		if (err || data->len == 0)
+			return err;
+	}
+	return try_write(op, n, offset, *data, how);
+}
+
+/* At most WRITE_SIZE_MAX bytes: one transaction. */
+static int write_piece(struct fs_file *f, uint64_t offset, struct slice data,
+		       const struct fs_write_how *how, uint64_t *end)
+{
+	struct slice now;
 	struct fs_op op;
 	int err;
 
 	fs__op_begin(&op, f->fs);
 	for (;;) {
-		if (append)
+		if (how->append && !how->within)
 			offset = f->node->seen.size;
-		if (offset > FS_FILE_SIZE_MAX || data.len > FS_FILE_SIZE_MAX - offset)
-			err = ERR_FILE_TOO_BIG;
-		else
-			err = try_write(&op, f->node, offset, data, append);
+		now = data;
+		err = try_piece(&op, f->node, offset, &now, how);
 		if (!fs__err_transient(err))
 			break;
 		err = fs__op_conflict(&op);
@@ -99,11 +161,12 @@ static int write_piece(struct fs_file *f, uint64_t offset, struct slice data, ui
 	}
 	fs__op_end(&op);
 	if (!err)
-		*end = offset + data.len;
+		*end = offset + now.len;
 	return err;
 }
 
-int fs_write(struct fs_file *f, uint64_t offset, struct slice data, uint64_t *end)
+int fs_write_how(struct fs_file *f, uint64_t offset, struct slice data,
+		 const struct fs_write_how *how, uint64_t *end)
 {
 	uint64_t at = offset;
 
@@ -115,13 +178,23 @@ int fs_write(struct fs_file *f, uint64_t offset, struct slice data, uint64_t *en
 		return ERR_INVAL;
 	while (data.len > 0) {
 		size_t n = data.len < WRITE_SIZE_MAX ? data.len : WRITE_SIZE_MAX;
-		int err = write_piece(f, at, slice_of(data.p, n), &at);
+		uint64_t from = at;
+		int err = write_piece(f, at, slice_of(data.p, n), how, &at);
 
 		if (err)
 			return err;
+		if (how->within && at - from < n)
+			break; /* the end */
 		data = slice_of(data.p + n, data.len - n);
 	}
 	if (end)
 		*end = at;
 	return 0;
+}
+
+int fs_write(struct fs_file *f, uint64_t offset, struct slice data, uint64_t *end)
+{
+	struct fs_write_how how = {.append = f->flags & FS_O_APPEND};
+
+	return fs_write_how(f, offset, data, &how, end);
 }

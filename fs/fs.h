@@ -105,6 +105,17 @@ enum fs_set { /* which fields setattr changes */
 int fs_setattr(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr *in,
 	       struct fs_attr *out);
 
+/* Who changes contents without the right to leave set-id bits as they are (CAP_FSETID): they go in the
+ * transaction that changes, as on other file systems: set-user-id, and set-group-id if the group may
+ * execute or is none of the writer's. Wherever one is passed NULL means: who may. */
+struct fs_writer {
+	bool (*in_group)(void *ctx, uint32_t gid); /* asked only where it matters */
+	void *ctx;
+};
+/* As fs_setattr; a change of the size is one by @w. */
+int fs_setattr_by(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr *in,
+		  const struct fs_writer *w, struct fs_attr *out);
+
 /* @mode with type; umask already applied by the kernel or by cred->umask. setgid inherited from the
  * parent as checked in the transaction. symlink: @target. */
 int fs_mknod(struct fs *fs, const struct fs_cred *cred, fs_ino parent, struct slice name,
@@ -134,14 +145,28 @@ int fs_rename(struct fs *fs, fs_ino parent, struct slice name, fs_ino new_parent
 struct fs_file; /* one open; keeps the inode alive after unlink within this fs */
 
 int fs_file_open(struct fs *fs, fs_ino ino, unsigned flags, struct fs_file **out);
+int fs_file_open_by(struct fs *fs, fs_ino ino, unsigned flags, const struct fs_writer *w,
+		    struct fs_file **out); /* FS_O_TRUNC is a change by @w */
 int fs_create(struct fs *fs, const struct fs_cred *cred, fs_ino parent, struct slice name,
 	      uint32_t mode, unsigned flags, struct fs_attr *a, struct fs_file **out);
 /* Reads up to @len bytes; @out is replaced; shorter only at the end of the file. One request per
  * group touched; atomic when the range lies in one stripe. */
 int fs_read(struct fs_file *f, uint64_t offset, size_t len, struct buf *out);
+/* As fs_read, leaving the access time alone. */
+int fs_read_noatime(struct fs_file *f, uint64_t offset, size_t len, struct buf *out);
 /* All of it, durable and visible to every mount when it returns; one transaction per WRITE_SIZE_MAX.
  * With FS_O_APPEND @offset is ignored: the transaction chooses it. */
 int fs_write(struct fs_file *f, uint64_t offset, struct slice data, uint64_t *end);
+
+struct fs_write_how {
+	bool append;
+	bool within; /* never beyond the present end, where it is cut; wins over append */
+	const struct fs_writer *writer;
+};
+/* As fs_write, but for what @how says instead of the flags of the open. *end: where what was written
+ * ends; with `within` it is @offset when nothing was. */
+int fs_write_how(struct fs_file *f, uint64_t offset, struct slice data,
+		 const struct fs_write_how *how, uint64_t *end);
 int fs_fsync(struct fs_file *f);
 void fs_file_close(struct fs_file *f); /* from a fiber: reaps an orphan at its last close */
 fs_ino fs_file_ino(const struct fs_file *f);

@@ -325,8 +325,12 @@ void fs__add_blocks(struct fs_op *op, uint64_t data_id, uint64_t offset, struct 
 void fs__add_write_times(struct fs_op *op, fs_ino ino);
 /* Changes the size, and with it what @also adds to the last transaction (may be NULL). */
 typedef void fs_also_fn(struct fs_op *op, void *ctx);
-int fs__set_size(struct fs *fs, fs_ino ino, uint64_t size, fs_also_fn *also, void *ctx,
-		 struct fs_inode *rec, uint64_t *stamp);
+int fs__set_size(struct fs *fs, fs_ino ino, uint64_t size, const struct fs_writer *w,
+		 fs_also_fn *also, void *ctx, struct fs_inode *rec, uint64_t *stamp);
+/* The set-id bits of what @w (may be NULL) changes: the condition that @rec, as known, tells which
+ * there are, and what takes them off. Returns whether it does, then with *perm as it will be. */
+bool fs__add_setid_kill(struct fs_op *op, fs_ino ino, const struct fs_inode *rec,
+			const struct fs_writer *w, uint16_t *perm);
 /* What is there of [offset, offset + len), which lies in one stripe, appended to @out; @rec: the
  * inode of that moment. */
 int fs__read_stripe(struct fs *fs, fs_ino ino, struct fs_inode *rec, uint64_t offset, size_t len,

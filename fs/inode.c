@@ -266,8 +266,8 @@ static int change_fields(struct fs *fs, struct change *c, struct fs_inode *rec)
 	return err == ERR_NOT_FOUND ? ERR_STALE : err;
 }
 
-int fs_setattr(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr *in,
-	       struct fs_attr *out)
+int fs_setattr_by(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr *in,
+		  const struct fs_writer *w, struct fs_attr *out)
 {
 	struct change c = {.ino = ino, .set = set, .in = in};
 	struct fs_inode rec;
@@ -284,7 +284,7 @@ int fs_setattr(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr *in
 		c.set = set & ~(unsigned)PERMISSIONS;
 	}
 	if (set & FS_SET_SIZE) {
-		err = fs__set_size(fs, ino, in->size, add_change, &c, &rec, &stamp);
+		err = fs__set_size(fs, ino, in->size, w, add_change, &c, &rec, &stamp);
 		if (!err)
 			apply_change(&rec, &c, stamp);
 	} else {
@@ -296,4 +296,10 @@ int fs_setattr(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr *in
 	if (out)
 		fs__attr(fs, ino, &rec, out);
 	return 0;
+}
+
+int fs_setattr(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr *in,
+	       struct fs_attr *out)
+{
+	return fs_setattr_by(fs, ino, set, in, NULL, out);
 }

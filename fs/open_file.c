@@ -94,7 +94,8 @@ static int open_node(struct fs *fs, struct fs_node *n, unsigned flags)
 	return err;
 }
 
-int fs_file_open(struct fs *fs, fs_ino ino, unsigned flags, struct fs_file **out)
+int fs_file_open_by(struct fs *fs, fs_ino ino, unsigned flags, const struct fs_writer *w,
+		    struct fs_file **out)
 {
 	struct fs_node *n;
 	struct fs_file *f;
@@ -116,7 +117,7 @@ int fs_file_open(struct fs *fs, fs_ino ino, unsigned flags, struct fs_file **out
 		struct fs_inode rec;
 		uint64_t stamp;
 
-		err = fs__set_size(fs, ino, 0, NULL, NULL, &rec, &stamp);
+		err = fs__set_size(fs, ino, 0, w, NULL, NULL, &rec, &stamp);
 	}
 	if (err) {
 		fs_file_close(f);
@@ -124,6 +125,11 @@ int fs_file_open(struct fs *fs, fs_ino ino, unsigned flags, struct fs_file **out
 	}
 	*out = f;
 	return 0;
+}
+
+int fs_file_open(struct fs *fs, fs_ino ino, unsigned flags, struct fs_file **out)
+{
+	return fs_file_open_by(fs, ino, flags, NULL, out);
 }
 
 void fs_file_close(struct fs_file *f)

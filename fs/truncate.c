@@ -5,9 +5,11 @@
 struct resize {
 	fs_ino ino;
 	uint64_t size; /* wanted */
+	const struct fs_writer *writer;
 	fs_also_fn *also;
 	void *ctx;
 	struct fs_inode rec; /* as known now */
+	uint16_t perm;	     /* after the step, if it kills set-id bits */
 	uint64_t stamp, fresh_id;
 	struct fs_stripe_set far; /* of rec.data_id, for rec.data_version */
 	bool far_known;
@@ -55,12 +57,17 @@ static void add_get(struct fs_op *op, fs_ino ino)
 	txn_get(&op->m, fs__key_slice(&k));
 }
 
-static int stepped(struct fs_op *op, struct resize *z, uint64_t size, uint64_t data_id)
+static int stepped(struct fs_op *op, struct resize *z, uint64_t size, bool killed,
+		   uint64_t data_id)
 {
 	int err = fs__inode_take(op->fs, z->ino, fs__op_value(op, 0), &z->rec);
 
 	if (err)
 		return err;
+	if (killed) {
+		z->rec.perm = z->perm;
+		z->rec.perm_version = op->r.stamp;
+	}
 	z->rec.size = size;
 	z->rec.data_id = data_id;
 	z->rec.data_version++;
@@ -72,11 +79,12 @@ static int stepped(struct fs_op *op, struct resize *z, uint64_t size, uint64_t d
 /* One step on the way: sets the size to @size. */
 static int step(struct fs_op *op, struct resize *z, uint64_t size)
 {
-	bool shrinks = size < z->rec.size, last = size == z->size;
+	bool shrinks = size < z->rec.size, last = size == z->size, kills;
 	int err;
 
 	fs__op_reset(op);
 	add_conditions(op, z);
+	kills = fs__add_setid_kill(op, z->ino, &z->rec, z->writer, &z->perm);
 	add_get(op, z->ino);
 	if (shrinks)
 		add_cut(op, z->rec.data_id, size);
@@ -85,13 +93,14 @@ static int step(struct fs_op *op, struct resize *z, uint64_t size)
 	if (last && z->also)
 		z->also(op, z->ctx);
 	err = fs__op_exec(op);
-	return err ? err : stepped(op, z, size, z->rec.data_id);
+	return err ? err : stepped(op, z, size, kills, z->rec.data_id);
 }
 
 /* To 0 by new, empty contents; the old ones are deleted later. */
 static int start_over(struct fs_op *op, struct resize *z)
 {
 	uint64_t old = z->rec.data_id, counter;
+	bool kills;
 	int err = 0;
 
 	if (!z->fresh_id) {
@@ -102,6 +111,7 @@ static int start_over(struct fs_op *op, struct resize *z)
 	}
 	fs__op_reset(op);
 	add_conditions(op, z);
+	kills = fs__add_setid_kill(op, z->ino, &z->rec, z->writer, &z->perm);
 	add_get(op, z->ino);
 	fs__set_inode(op, z->ino, FS_F_DATA_ID, z->fresh_id);
 	fs__set_inode(op, z->ino, FS_F_SIZE, 0);
@@ -111,7 +121,7 @@ static int start_over(struct fs_op *op, struct resize *z)
 		z->also(op, z->ctx);
 	err = fs__op_exec(op);
 	if (!err)
-		err = stepped(op, z, 0, z->fresh_id);
+		err = stepped(op, z, 0, kills, z->fresh_id);
 	if (err)
 		return err;
 	fs__reap_later(op->fs, old, FS_REAP_DATA);
@@ -198,10 +208,10 @@ static int run(struct fs_op *op, struct resize *z)
 	return err;
 }
 
-int fs__set_size(struct fs *fs, fs_ino ino, uint64_t size, fs_also_fn *also, void *ctx,
-		 struct fs_inode *rec, uint64_t *stamp)
+int fs__set_size(struct fs *fs, fs_ino ino, uint64_t size, const struct fs_writer *w,
+		 fs_also_fn *also, void *ctx, struct fs_inode *rec, uint64_t *stamp)
 {
-	struct resize z = {.ino = ino, .size = size, .also = also, .ctx = ctx};
+	struct resize z = {.ino = ino, .size = size, .writer = w, .also = also, .ctx = ctx};
 	struct fs_op op;
 	int err;
 

@@ -45,6 +45,7 @@ struct mount {
 
 	TAILQ_HEAD(, mount_request) requests; /* in flight */
 	uint64_t request_count;
+	const struct mount_request *current; /* while libfuse reads it: valid when an operation begins */
 	struct env_timer patience; /* with requests that were interrupted */
 	struct fiber *starter; /* waits for INIT */
 	struct fiber *drainer; /* waits for request_count == 0 */
@@ -99,21 +100,46 @@ void mount__locks_free(struct mount *mt);
 
 /* ---- mount_inval.c ---- */
 int mount__inval_new(struct mount *mt, struct mount_inval **out);
-void mount__inval_free(struct mount_inval *iv); /* joins the thread; takes NULL */
-/* From a fiber: returns when the kernel has dropped the pages (and attributes) of @ino. */
-void mount__inval_data(struct mount_inval *iv, fs_ino ino);
+/* Takes no more; from then on threads that the kernel holds are waited for: free its side first when
+ * there are any. */
+bool mount__inval_busy(struct mount_inval *iv);
+void mount__inval_free(struct mount_inval *iv); /* joins the threads; takes NULL */
+/* From a fiber: returns when the kernel has dropped the pages (and attributes) of @ino, which may take
+ * as long as it has pages to write back. ERR_INTERRUPTED: it will, some time. Not from SETATTR, see
+ * mount_inval.c. */
+int mount__inval_data(struct mount_inval *iv, fs_ino ino);
 
 /* ---- mount_versions.c ---- */
 struct mount_versions *mount__versions_new(void);
 void mount__versions_free(struct mount_versions *v);
-/* An answer is about to tell @version of a regular file: true when the kernel may hold pages of
- * another version, which must be dropped before the answer. */
-bool mount__versions_note(struct mount_versions *v, fs_ino ino, uint64_t version);
+/* An answer is about to tell the attributes of a regular file: true when the kernel may hold pages of
+ * another version and will not notice by itself: they must be dropped before the answer. */
+bool mount__versions_tell(struct mount_versions *v, const struct fs_attr *a);
+/* They were not dropped, or cannot be now: the next answer has to. */
+void mount__versions_doubt(struct mount_versions *v, fs_ino ino);
+/* An answer to OPEN after which the kernel drops all pages; @truncated: and sets the size to 0. */
+void mount__versions_opened(struct mount_versions *v, const struct fs_attr *a, bool truncated);
 /* Around a write of this mount, which raises the version by one. */
 void mount__versions_write_begin(struct mount_versions *v, fs_ino ino);
 void mount__versions_write_end(struct mount_versions *v, fs_ino ino, bool done);
+void mount__versions_write_none(struct mount_versions *v, fs_ino ino); /* nothing was to be written */
+/* The kernel moves its own idea of the size: after a write up to there, after a read that ended there. */
+void mount__versions_extended(struct mount_versions *v, fs_ino ino, uint64_t end);
+void mount__versions_ended(struct mount_versions *v, fs_ino ino, uint64_t end);
+/* The answer to SETATTR, which the kernel always takes; after write_end if it changed the size. */
+void mount__versions_set(struct mount_versions *v, const struct fs_attr *a);
 /* At open: may the kernel keep what pages it has? */
 bool mount__versions_current(struct mount_versions *v, fs_ino ino, uint64_t version);
 void mount__versions_forget(struct mount_versions *v, fs_ino ino);
+
+/* ---- mount_caller.c ---- */
+/* Whether the caller of a write may leave set-id bits as they are; and who it is, if not. */
+struct mount_caller {
+	fuse_req_t req;
+	struct fs_writer writer;
+};
+/* NULL: it may. Else @c is filled, and lives as long as the request's operation. */
+const struct fs_writer *mount__writer(struct mount_caller *c, fuse_req_t req,
+				      const struct fuse_file_info *fi);
 
 #endif

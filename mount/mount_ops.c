@@ -65,10 +65,15 @@ static void stat_of(const struct fs_attr *a, struct stat *st)
 }
 
 /* Before an answer tells attributes: pages of another version go. */
-static void settle_pages(struct mount *mt, const struct fs_attr *a)
+static int settle_pages(struct mount *mt, const struct fs_attr *a)
 {
-	if (S_ISREG(a->mode) && mount__versions_note(mt->versions, a->ino, a->data_version))
-		mount__inval_data(mt->inval, a->ino);
+	int err = 0;
+
+	if (S_ISREG(a->mode) && mount__versions_tell(mt->versions, a))
+		err = mount__inval_data(mt->inval, a->ino);
+	if (err)
+		mount__versions_doubt(mt->versions, a->ino);
+	return err;
 }
 
 static void entry_of(const struct fs_attr *a, struct fuse_entry_param *e)
@@ -86,7 +91,6 @@ static void reply_entry(fuse_req_t req, int err, const struct fs_attr *a)
 		mount__reply_err(req, err);
 		return;
 	}
-	settle_pages(mount_of(req), a);
 	entry_of(a, &e);
 	fuse_reply_entry(req, &e);
 }
@@ -99,7 +103,6 @@ static void reply_attr(fuse_req_t req, int err, const struct fs_attr *a)
 		mount__reply_err(req, err);
 		return;
 	}
-	settle_pages(mount_of(req), a);
 	stat_of(a, &st);
 	fuse_reply_attr(req, &st, 0);
 }
@@ -111,6 +114,8 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct fs_attr a;
 	int err = fs_lookup(mount__fs_of(req), parent, slice_str(name), &a);
 
+	if (!err)
+		err = settle_pages(mount_of(req), &a);
 	reply_entry(req, err, &a);
 }
 
@@ -131,9 +136,12 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs_attr a;
+	int err = fs_getattr(mount__fs_of(req), ino, &a);
 
 	(void)fi;
-	reply_attr(req, fs_getattr(mount__fs_of(req), ino, &a), &a);
+	if (!err)
+		err = settle_pages(mount_of(req), &a);
+	reply_attr(req, err, &a);
 }
 
 static unsigned set_of(int to_set)
@@ -160,9 +168,13 @@ static unsigned set_of(int to_set)
 	return set;
 }
 
+/* A truncation counts as a write of this mount. No page may be dropped before the answer: the kernel
+ * does it itself when the size changes. */
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
 		       struct fuse_file_info *fi)
 {
+	struct mount *mt = mount_of(req);
+	unsigned set = set_of(to_set);
 	struct fs_attr in = {.mode = st->st_mode,
 			     .uid = st->st_uid,
 			     .gid = st->st_gid,
@@ -170,10 +182,23 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 			     .atime_ns = fs_time_of(st->st_atim),
 			     .mtime_ns = fs_time_of(st->st_mtim),
 			     .ctime_ns = fs_time_of(st->st_ctim)};
+	struct mount_caller caller;
+	const struct fs_writer *w = mount__writer(&caller, req, NULL);
 	struct fs_attr out;
+	int err;
 
 	(void)fi;
-	reply_attr(req, fs_setattr(mount__fs_of(req), ino, set_of(to_set), &in, &out), &out);
+	if (set & FS_SET_SIZE) {
+		/* a mode comes along only to take set-id bits off, by what the kernel last saw */
+		set &= ~(unsigned)(FS_SET_MODE | FS_KILL_SUID);
+		mount__versions_write_begin(mt->versions, ino);
+	}
+	err = fs_setattr_by(mount__fs_of(req), ino, set, &in, w, &out);
+	if (set & FS_SET_SIZE)
+		mount__versions_write_end(mt->versions, ino, !err);
+	if (!err && S_ISREG(out.mode))
+		mount__versions_set(mt->versions, &out);
+	reply_attr(req, err, &out);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -197,6 +222,8 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	struct fs_attr a;
 	int err = fs_mknod(mount__fs_of(req), &cred, parent, slice_str(name), mode, rdev, &a);
 
+	if (!err && S_ISREG(mode))
+		mount__versions_tell(mount_of(req)->versions, &a);
 	reply_entry(req, err, &a);
 }
 
@@ -223,6 +250,8 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 	struct fs_attr a;
 	int err = fs_link(mount__fs_of(req), ino, parent, slice_str(name), &a);
 
+	if (!err && S_ISREG(a.mode) && mount__versions_tell(mount_of(req)->versions, &a))
+		mount__versions_doubt(mount_of(req)->versions, ino);
 	reply_entry(req, err, &a);
 }
 
@@ -276,11 +305,12 @@ static struct fs_file *file_of(const struct fuse_file_info *fi)
 	return (struct fs_file *)(uintptr_t)fi->fh;
 }
 
-/* An appended record is cached by the kernel at the size that it believes in: direct I/O there. */
-static void set_caching(struct fuse_file_info *fi, bool pages_current)
+/* An appended record is cached by the kernel at the size that it believes in: direct I/O there. With
+ * strictatime each open reads anew, so that its reads are seen here. */
+static void set_caching(const struct mount *mt, struct fuse_file_info *fi, bool pages_current)
 {
 	fi->direct_io = (fi->flags & (O_APPEND | O_DIRECT)) != 0;
-	fi->keep_cache = pages_current && !fi->direct_io;
+	fi->keep_cache = pages_current && !fi->direct_io && !mt->cfg->options->strictatime;
 	fi->noflush = 0;
 }
 
@@ -298,9 +328,10 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		mount__reply_err(req, err);
 		return;
 	}
-	settle_pages(mount_of(req), &a);
+	/* the kernel takes this answer in any case, and drops what pages there may be */
+	mount__versions_tell(mount_of(req)->versions, &a);
 	fi->fh = (uint64_t)(uintptr_t)f;
-	set_caching(fi, false);
+	set_caching(mount_of(req), fi, false);
 	entry_of(&a, &e);
 	if (fuse_reply_create(req, &e, fi) != 0)
 		fs_file_close(f); /* the caller is gone: nobody will release it */
@@ -309,9 +340,12 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct mount *mt = mount_of(req);
+	unsigned flags = open_flags(fi->flags);
+	struct mount_caller caller;
+	const struct fs_writer *w = mount__writer(&caller, req, NULL);
 	struct fs_attr a;
 	struct fs_file *f;
-	int err = fs_file_open(mount__fs_of(req), ino, open_flags(fi->flags), &f);
+	int err = fs_file_open_by(mount__fs_of(req), ino, flags, w, &f);
 
 	if (err) {
 		mount__reply_err(req, err);
@@ -325,9 +359,9 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	fi->fh = (uint64_t)(uintptr_t)f;
-	set_caching(fi, mount__versions_current(mt->versions, ino, a.data_version));
-	if (!fi->keep_cache)
-		mount__versions_note(mt->versions, ino, a.data_version); /* the kernel drops them */
+	set_caching(mt, fi, mount__versions_current(mt->versions, ino, a.data_version));
+	if (!fi->keep_cache && S_ISREG(a.mode))
+		mount__versions_opened(mt->versions, &a, flags & FS_O_TRUNC);
 	if (fuse_reply_open(req, fi) != 0)
 		fs_file_close(f);
 }
@@ -338,9 +372,12 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	struct buf data = BUF_INIT;
 	int err;
 
-	(void)ino;
 	(void)mount__fs_of(req);
-	err = fs_read(file_of(fi), (uint64_t)offset, size, &data);
+	/* what the flags are now: fcntl can change this one */
+	err = fi->flags & O_NOATIME ? fs_read_noatime(file_of(fi), (uint64_t)offset, size, &data)
+				    : fs_read(file_of(fi), (uint64_t)offset, size, &data);
+	if (!err && data.len < size)
+		mount__versions_ended(mount_of(req)->versions, ino, (uint64_t)offset + data.len);
 	if (err)
 		mount__reply_err(req, err);
 	else
@@ -352,13 +389,24 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t s
 		     struct fuse_file_info *fi)
 {
 	struct mount *mt = mount_of(req);
-	uint64_t end;
+	struct mount_caller caller;
+	struct fs_write_how how = {.append = fi->flags & O_APPEND,
+				   .within = fi->writepage,
+				   .writer = mount__writer(&caller, req, fi)};
+	uint64_t end = (uint64_t)offset;
 	int err;
 
 	(void)mount__fs_of(req);
 	mount__versions_write_begin(mt->versions, ino);
-	err = fs_write(file_of(fi), (uint64_t)offset, slice_of(bytes, size), &end);
-	mount__versions_write_end(mt->versions, ino, !err);
+	err = fs_write_how(file_of(fi), (uint64_t)offset, slice_of(bytes, size), &how, &end);
+	if (!err && how.within && end == (uint64_t)offset)
+		mount__versions_write_none(mt->versions, ino);
+	else
+		mount__versions_write_end(mt->versions, ino, !err);
+	if (!err && how.append && end != (uint64_t)offset + size)
+		mount__versions_doubt(mt->versions, ino); /* the kernel may have a page of it elsewhere */
+	if (!err && !how.within) /* as the kernel counts: from where it believes that the write began */
+		mount__versions_extended(mt->versions, ino, (uint64_t)offset + size);
 	if (err)
 		mount__reply_err(req, err);
 	else

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#undef BLOCK_SIZE /* of <linux/fs.h> */
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -87,6 +89,7 @@ static void request_main(void *arg)
 	struct mount_request *r = arg;
 
 	r->fiber = fiber_self();
+	r->mount->current = r;
 	fuse_session_process_buf(r->mount->session, &r->buf);
 	request_done(r);
 }
@@ -237,6 +240,9 @@ static void on_stop(void *ctx)
 	if (mt->stopping)
 		return;
 	log_info("unmounting %s", mt->cfg->mountpoint);
+	/* what the kernel holds threads for would be asked of a loop that ends: it gives that up first */
+	if (mt->mounted && mount__inval_busy(mt->inval))
+		(void)umount2(mt->cfg->mountpoint, MNT_FORCE | MNT_DETACH);
 	if (mt->mounted)
 		fuse_session_unmount(mt->session);
 	mt->mounted = false;
@@ -269,7 +275,8 @@ static int connect_store(struct mount *mt)
 				       .session = !mt->cfg->options->read_only ||
 					       !mt->cfg->options->local_locks};
 	struct fs_options o = {.read_only = mt->cfg->options->read_only,
-			       .noatime = mt->cfg->options->noatime};
+			       .noatime = mt->cfg->options->noatime,
+			       .atime = mt->cfg->options->strictatime};
 	int err;
 
 	if (gethostname(host, sizeof(host) - 1) != 0)

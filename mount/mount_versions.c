@@ -1,12 +1,19 @@
-/* Which version of a file's data the kernel's page cache may hold.
+/* Which version of a file's data the kernel's page cache may hold, and which size and time of change
+ * the kernel was last told.
  *
  * Every answer with attributes notes the version that it tells; a different one than before means
- * that somebody else wrote, and the pages go first. A write of this mount raises the version by
- * exactly one, and the kernel's pages follow it, so it is counted here too. When an answer and a
- * write of our own cross, nobody can say which was first: the entry is then `uncertain`, and the
- * next answer without a write in flight drops the pages and starts anew. Errors of this table can
- * only drop pages needlessly, never keep them wrongly. An entry lives as long as the kernel knows
- * the inode: FORGET drops it, with the kernel's pages.
+ * that somebody else wrote, and the pages have to go. The kernel drops them by itself when it learns
+ * of another size or time of change (AUTO_INVAL_DATA), and takes the size from the same answer: then
+ * nothing is to be done here, and nothing may be: a notification makes the kernel throw away the very
+ * answer that it precedes. Only where size and time are the same again (utimens can set any) has a
+ * notification to come first; the answer that is lost thereby says nothing new.
+ *
+ * A write of this mount raises the version by exactly one, and the kernel's pages follow it, so it is
+ * counted here too. When an answer and a write of our own cross, nobody can say which was first: the
+ * entry is then `uncertain`, and the next answer without a write in flight drops the pages and starts
+ * anew. SETATTR may not drop pages before it is answered (the kernel writes none back meanwhile): what
+ * it finds makes the entry uncertain. An entry lives as long as the kernel knows the inode: FORGET
+ * drops it, with the kernel's pages.
  */
 #include <uthash.h>
 
@@ -16,8 +23,11 @@
 struct version_entry {
 	fs_ino ino;
 	uint64_t version;
-	uint32_t writes; /* of this mount, in flight */
+	uint64_t size; /* what the kernel believes, as far as is known here, and of the time */
+	int64_t mtime_ns;
+	uint32_t writes;	 /* of this mount, in flight */
 	bool uncertain;
+	bool blind; /* size and time are not known */
 	UT_hash_handle hh;
 };
 
@@ -51,33 +61,69 @@ static struct version_entry *find(struct mount_versions *v, fs_ino ino)
 	return e;
 }
 
-static struct version_entry *add(struct mount_versions *v, fs_ino ino, uint64_t version)
+static struct version_entry *add(struct mount_versions *v, fs_ino ino)
 {
 	struct version_entry *e = mem_must_alloc(sizeof(*e));
 
-	e->ino = ino;
-	e->version = version;
+	*e = (struct version_entry){.ino = ino};
 	HASH_ADD(hh, v->entries, ino, sizeof(e->ino), e);
 	return e;
 }
 
-bool mount__versions_note(struct mount_versions *v, fs_ino ino, uint64_t version)
+static void told(struct version_entry *e, const struct fs_attr *a)
 {
-	struct version_entry *e = find(v, ino);
-	bool drop;
+	e->size = a->size;
+	e->mtime_ns = a->mtime_ns;
+	e->blind = false;
+}
+
+bool mount__versions_tell(struct mount_versions *v, const struct fs_attr *a)
+{
+	struct version_entry *e = find(v, a->ino);
+	bool old, seen;
 
 	if (!e) {
-		add(v, ino, version);
+		e = add(v, a->ino);
+		e->version = a->data_version;
+		told(e, a);
 		return false;
 	}
-	drop = e->version != version || e->uncertain;
+	old = e->version != a->data_version || e->uncertain;
+	seen = !e->blind && (e->size != a->size || e->mtime_ns != a->mtime_ns);
 	if (e->writes > 0) {
-		e->uncertain |= drop;
-		return drop;
+		e->uncertain |= old; /* and the kernel may not take this answer: nothing was told */
+		return old && !seen;
 	}
-	e->version = version;
+	e->version = a->data_version;
 	e->uncertain = false;
-	return drop;
+	told(e, a);
+	return old && !seen;
+}
+
+void mount__versions_doubt(struct mount_versions *v, fs_ino ino)
+{
+	struct version_entry *e = find(v, ino);
+
+	if (e)
+		e->uncertain = true;
+}
+
+void mount__versions_opened(struct mount_versions *v, const struct fs_attr *a, bool truncated)
+{
+	struct version_entry *e = find(v, a->ino);
+
+	if (!e) {
+		e = add(v, a->ino);
+		told(e, a);
+	}
+	if (truncated)
+		e->size = 0;
+	if (e->writes > 0) {
+		e->uncertain |= e->version != a->data_version;
+		return;
+	}
+	e->version = a->data_version;
+	e->uncertain = false;
 }
 
 void mount__versions_write_begin(struct mount_versions *v, fs_ino ino)
@@ -85,8 +131,8 @@ void mount__versions_write_begin(struct mount_versions *v, fs_ino ino)
 	struct version_entry *e = find(v, ino);
 
 	if (!e) {
-		e = add(v, ino, 0);
-		e->uncertain = true;
+		e = add(v, ino);
+		e->uncertain = e->blind = true;
 	}
 	e->writes++;
 }
@@ -102,6 +148,44 @@ void mount__versions_write_end(struct mount_versions *v, fs_ino ino, bool done)
 		e->version++;
 	else
 		e->uncertain = true; /* it may or may not have happened */
+}
+
+void mount__versions_write_none(struct mount_versions *v, fs_ino ino)
+{
+	struct version_entry *e = find(v, ino);
+
+	if (e)
+		e->writes -= e->writes > 0;
+}
+
+void mount__versions_extended(struct mount_versions *v, fs_ino ino, uint64_t end)
+{
+	struct version_entry *e = find(v, ino);
+
+	if (e && e->size < end)
+		e->size = end;
+}
+
+void mount__versions_ended(struct mount_versions *v, fs_ino ino, uint64_t end)
+{
+	struct version_entry *e = find(v, ino);
+
+	if (e && e->size > end)
+		e->size = end;
+}
+
+void mount__versions_set(struct mount_versions *v, const struct fs_attr *a)
+{
+	struct version_entry *e = find(v, a->ino);
+
+	if (!e) {
+		e = add(v, a->ino);
+		e->uncertain = true;
+	}
+	e->uncertain |= e->version != a->data_version || e->writes > 0;
+	if (e->writes == 0)
+		e->version = a->data_version;
+	told(e, a);
 }
 
 bool mount__versions_current(struct mount_versions *v, fs_ino ino, uint64_t version)

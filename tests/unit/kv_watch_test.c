@@ -291,6 +291,26 @@ static void each_look_is_as_new_as_its_call(void)
 	CHECK_TRUE(answered(young) > v);
 }
 
+/* What a look sees may be older than a call that came when it was under way. */
+static void who_comes_late_waits_for_the_next_look(void)
+{
+	uint32_t id = krf_elect(&f);
+	uint64_t v, first, second;
+
+	put(id, "a", "1");
+	v = version_of(id, "a");
+	f.members[id].hold_jobs = true;
+	first = watch(id, "a", v + 1);
+	second = watch(id, "a", v + 1);
+	while (answer(first, NULL) == 1)
+		CHECK_TRUE(krf_run_job(&f, id));
+	CHECK_INT_EQ(answer(second, NULL), 1);
+	f.members[id].hold_jobs = false;
+	krf_settle(&f);
+	CHECK_U64_EQ(answered(first), v);
+	CHECK_U64_EQ(answered(second), v);
+}
+
 /* ---- two-phase commit ---- */
 
 static void message(uint32_t id, const struct message *m)
@@ -534,6 +554,7 @@ static const struct check_test tests[] = {
 	T1(all_who_watch_are_woken),
 	T1(a_write_behind_the_look_wakes),
 	T1(each_look_is_as_new_as_its_call),
+	T1(who_comes_late_waits_for_the_next_look),
 	T1(a_commit_of_two_groups_wakes),
 	T1(an_abort_of_two_groups_wakes_nobody),
 	T1(the_wait_ends),

@@ -20,6 +20,9 @@
 struct ck_inode {
 	fs_ino ino;
 	bool present, bad, has_xattr, has_entry, twice;
+	uint8_t marks;	    /* of the attributes that were found (enum fs_has) */
+	bool bad_list;	    /* an access list that is none */
+	uint16_t list_perm; /* what the access list says of the mode */
 	uint64_t version;
 	struct fs_inode rec;
 	uint32_t names, subdirs;
@@ -56,7 +59,7 @@ enum ck_kind {
 	CK_DATA,	 /* data id of nobody */
 	CK_BEYOND,	 /* ino, data id, block */
 	CK_STRIPE,	 /* data id, block: not marked */
-	CK_XATTR,	 /* ino: attributes without inode, or without the mark */
+	CK_XATTR,	 /* ino: attributes without inode, or not as its record says */
 };
 
 struct ck_suspect {
@@ -102,6 +105,11 @@ int ck__suspect(struct ck_list *l, const struct ck_suspect *s); /* ERR_NOMEM */
 int ck__collect(struct ck *c);			/* from the tables */
 int ck__verify(struct ck *c, const struct ck_suspect *s); /* looks, reports, mends */
 
+/* ---- attributes ---- */
+void ck__take_xattr(struct ck_inode *e, struct slice name, struct slice value);
+bool ck__suspect_xattr(const struct ck_inode *e);
+int ck__verify_xattr(struct ck *c, const struct ck_suspect *s);
+
 /* ---- report and repair ---- */
 void ck__line(struct ck *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* A problem: counted as mended if @err, what the repair said, is 0 and there was one. */
@@ -121,7 +129,6 @@ int ck__adopt(struct ck *c, fs_ino ino, uint64_t version); /* a name in lost+fou
 int ck__fix_no_reap(struct ck *c, fs_ino ino);
 int ck__fix_beyond(struct ck *c, const struct ck_suspect *s, const struct fs_inode *rec);
 int ck__fix_stripe(struct ck *c, const struct ck_suspect *s);
-int ck__fix_xattr(struct ck *c, fs_ino ino, bool present);
 int ck__exec(struct fs_op *op); /* tries again while that may help */
 
 #endif

@@ -302,36 +302,6 @@ out_op:
 	return err;
 }
 
-static int verify_xattr(struct ck *c, const struct ck_suspect *s)
-{
-	bool tried = ck__repairs(c), there;
-	struct fs_key from, to;
-	struct fs_inode rec;
-	struct fs_op op;
-	int err;
-
-	fs__op_begin(&op, c->fs);
-	fs__key_inode(&from, s->ino);
-	txn_get(&op.m, fs__key_slice(&from));
-	fs__range_kind(&from, &to, s->ino, FS_KIND_XATTR);
-	fs__range_piece(c->fs, &from, &to, &to);
-	txn_scan(&op.m, fs__key_slice(&from), fs__key_slice(&to), 1);
-	fs__key_reap(&from, s->ino, FS_REAP_INODE);
-	txn_get(&op.m, fs__key_slice(&from));
-	err = fs__op_read(&op);
-	if (!err)
-		err = decode(fs__op_value(&op, 0), &rec, &there);
-	if (!err && op.r.reads[1].item_count > 0 && (there ? !rec.xattrs : true) &&
-	    fs__op_value(&op, 2)->status == ERR_NOT_FOUND) {
-		ck__line(c, there ? "inode %llu does not know that it has attributes"
-				  : "inode %llu is not there, but has attributes",
-			 (ull)s->ino);
-		ck__problem(c, tried, tried ? ck__fix_xattr(c, s->ino, there) : 0);
-	}
-	fs__op_end(&op);
-	return err;
-}
-
 int ck__verify(struct ck *c, const struct ck_suspect *s)
 {
 	switch ((enum ck_kind)s->kind) {
@@ -356,7 +326,7 @@ int ck__verify(struct ck *c, const struct ck_suspect *s)
 	case CK_STRIPE:
 		return verify_stripe(c, s);
 	case CK_XATTR:
-		return verify_xattr(c, s);
+		return ck__verify_xattr(c, s);
 	}
 	return 0;
 }

@@ -109,7 +109,7 @@ static int collect_inode(struct ck *c, const struct ck_inode *e)
 		err = ask_name(c, CK_TYPE, e->dir, e->hash, e->ino);
 	if (!err && e->has_entry && e->rec.type != FS_T_DIR)
 		err = ask_name(c, CK_NO_DIR, e->ino, e->entry_hash, e->entry_ino);
-	if (!err && e->has_xattr && !e->rec.xattrs)
+	if (!err && ck__suspect_xattr(e))
 		err = ask_ino(c, CK_XATTR, e->ino);
 	if (!err && e->rec.type == FS_T_DIR)
 		err = collect_dir(c, e);

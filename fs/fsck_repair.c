@@ -242,7 +242,7 @@ int ck__fix_no_reap(struct ck *c, fs_ino ino)
 	return err ? err : fs__reap_now(c->fs, ino, FS_REAP_INODE);
 }
 
-/* ---- data, attributes ---- */
+/* ---- data ---- */
 
 static void if_unchanged(struct fs_op *op, const struct ck_suspect *s, const struct fs_inode *rec)
 {
@@ -309,24 +309,4 @@ int ck__fix_stripe(struct ck *c, const struct ck_suspect *s)
 	txn_if_exists(&op.m, fs__key_slice(&k));
 	fs__add_stripes(&op, s->data_id, s->block * BLOCK_SIZE, 1);
 	return finish(&op);
-}
-
-int ck__fix_xattr(struct ck *c, fs_ino ino, bool present)
-{
-	struct fs_key from, to;
-	struct fs_op op;
-	int err;
-
-	fs__op_begin(&op, c->fs);
-	fs__key_inode(&from, ino);
-	if (present) {
-		fs__set_inode(&op, ino, FS_F_XATTRS, 1);
-	} else {
-		txn_if_absent(&op.m, fs__key_slice(&from));
-		fs__range_kind(&from, &to, ino, FS_KIND_XATTR);
-		fs__delete_range(&op, &from, &to);
-	}
-	err = finish(&op);
-	fs__hint_inode_drop(c->fs, ino);
-	return err;
 }

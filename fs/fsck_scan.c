@@ -263,7 +263,7 @@ static int take_item(struct ck *c, const struct txn_item *it)
 		return take_reap(c, &p, it);
 	case FS_KIND_XATTR:
 		c->r->xattrs += counting(c);
-		inode_of(c, p.number)->has_xattr = true;
+		ck__take_xattr(inode_of(c, p.number), p.rest, it->value);
 		return 0;
 	case FS_KIND_SYSTEM:
 	case FS_KIND_LOCK:

@@ -301,6 +301,73 @@ FSC_CASE(attributes_without_an_inode_or_a_mark)
 	expect_mended(m, "does not know that it has attributes");
 }
 
+static struct slice list_of(uint8_t b[28], unsigned mode)
+{
+	static const uint8_t tags[] = {1, 4, 32};
+
+	memset(b, 0xff, 28);
+	le32_put(b, 2);
+	for (unsigned i = 0; i < 3; i++) {
+		le16_put(b + 4 + 8 * i, tags[i]);
+		le16_put(b + 6 + 8 * i, (uint16_t)(mode >> (6 - 3 * i) & 7));
+	}
+	return slice_of(b, 28);
+}
+
+static uint8_t marks(struct fsx_mount *m, fs_ino ino)
+{
+	struct fs_inode rec;
+
+	CHECK_OK(fs__inode_get(m->fs, ino, &rec));
+	return rec.xattrs;
+}
+
+FSC_CASE(marks_of_lists_and_capabilities)
+{
+	struct tree t = plant(m);
+	uint8_t b[28];
+
+	CHECK_OK(fs_setxattr(m->fs, t.f, slice_str("security.capability"), slice_str("c"), 0));
+	CHECK_OK(fs_setxattr(m->fs, t.d, slice_str("system.posix_acl_default"), list_of(b, 0750), 0));
+	expect_clean(m);
+	set_field(m, t.f, FS_F_XATTRS, FS_HAS_XATTRS);
+	expect_mended(m, "or which");
+	CHECK_U64_EQ(marks(m, t.f), FS_HAS_XATTRS | FS_HAS_CAPABILITY);
+	set_field(m, t.f, FS_F_XATTRS, FS_HAS_XATTRS | FS_HAS_CAPABILITY | FS_HAS_ACCESS_ACL);
+	expect_mended(m, "or which");
+	CHECK_U64_EQ(marks(m, t.f), FS_HAS_XATTRS | FS_HAS_CAPABILITY);
+	set_field(m, t.d, FS_F_XATTRS, 0);
+	expect_mended(m, "or which");
+	CHECK_U64_EQ(marks(m, t.d), FS_HAS_XATTRS | FS_HAS_DEFAULT_ACL);
+}
+
+FSC_CASE(lists_that_are_none_or_do_not_fit)
+{
+	struct tree t = plant(m);
+	struct buf got = BUF_INIT;
+	struct fs_key k;
+	uint8_t b[28];
+
+	fs__key_xattr(&k, t.d, slice_str("system.posix_acl_default"));
+	put_key(m, &k, slice_str("rubbish"));
+	set_field(m, t.d, FS_F_XATTRS, FS_HAS_XATTRS | FS_HAS_DEFAULT_ACL);
+	expect_mended(m, "damaged system.posix_acl_default");
+	CHECK_U64_EQ(marks(m, t.d), FS_HAS_XATTRS);
+	CHECK_TRUE(!fsx_find(m->x, fs__key_slice(&k)));
+	fs__key_xattr(&k, t.f, slice_str("system.posix_acl_default")); /* of what is no directory */
+	put_key(m, &k, list_of(b, 0700));
+	expect_mended(m, "damaged system.posix_acl_default");
+	fs__key_xattr(&k, t.f, slice_str("system.posix_acl_access"));
+	put_key(m, &k, list_of(b, 0711));
+	set_field(m, t.f, FS_F_XATTRS, FS_HAS_XATTRS | FS_HAS_ACCESS_ACL);
+	set_field(m, t.f, FS_F_PERM, 0640);
+	expect_mended(m, "does not fit its mode");
+	CHECK_OK(fs_getxattr(m->fs, t.f, slice_str("system.posix_acl_access"), &got));
+	CHECK_SLICE_EQ(buf_slice(&got), list_of(b, 0640));
+	CHECK_U64_EQ(fsc_attr(m, t.f).mode & 07777, 0640);
+	buf_release(&got);
+}
+
 /* ---- what dead mounts left ---- */
 
 struct death {
@@ -429,6 +496,8 @@ static const struct check_test tests[] = {
 	CHECK_TEST(data_of_nobody),
 	CHECK_TEST(a_stripe_without_its_mark),
 	CHECK_TEST(attributes_without_an_inode_or_a_mark),
+	CHECK_TEST(marks_of_lists_and_capabilities),
+	CHECK_TEST(lists_that_are_none_or_do_not_fit),
 	CHECK_TEST(orphans_of_dead_mounts),
 	CHECK_TEST(nothing_is_told_of_work_in_progress),
 };

@@ -59,6 +59,10 @@ int kv_client_space(struct kv_client *c, struct kv_space *out);
 
 uint64_t kv_client_id(const struct kv_client *c); /* 0 without a session */
 
+/* Ends the session of another client, wherever it is: from then on every group refuses what it sends.
+ * ERR_NOT_FOUND: there is no such session. */
+int kv_client_evict(struct kv_client *c, uint64_t id);
+
 /* The node believed to lead a group, 0 if unknown. */
 uint32_t kv_client_leader(struct kv_client *c, uint32_t group);
 

@@ -109,7 +109,7 @@ static struct digits digits_of(struct fs_acl *acl)
 
 static unsigned digit(uint16_t perm, unsigned i)
 {
-	return perm >> (6 - 3 * i) & 7u;
+	return (unsigned)perm >> (6 - 3 * i) & 7u;
 }
 
 static uint16_t perm_of(const struct digits *d)

@@ -58,6 +58,8 @@ static const struct flag flags[] = {
 	FLAG("noexec", exec, false),
 	FLAG("noatime", noatime, true),
 	FLAG("relatime", noatime, false),
+	FLAG("strictatime", strictatime, true),
+	FLAG("nostrictatime", strictatime, false),
 	FLAG("locallocks", local_locks, true),
 	FLAG("debug", debug, true),
 };
@@ -66,7 +68,7 @@ static const struct flag flags[] = {
 static bool for_kernel(const char *name)
 {
 	static const char *const names[] = {"sync",	 "async",     "dirsync", "nodiratime",
-					    "diratime",	 "strictatime", "norelatime", "atime"};
+					    "diratime",	 "norelatime", "atime"};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(names[i], name) == 0)

@@ -37,6 +37,11 @@ static void takes_what_it_knows(void)
 	CHECK_FALSE(o.read_only);
 	CHECK_STR_EQ(o.fsname, "x");
 	CHECK_STR_EQ(o.kernel, "sync,dirsync");
+	CHECK_FALSE(o.strictatime);
+	CHECK_OK(mount_options_parse(&o, "strictatime", &m));
+	CHECK_TRUE(o.strictatime);
+	CHECK_OK(mount_options_parse(&o, "nostrictatime", &m));
+	CHECK_FALSE(o.strictatime);
 }
 
 static void drops_what_mount_hands_to_everybody(void)

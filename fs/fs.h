@@ -260,8 +260,15 @@ int fs_lock_release(struct fs *fs, fs_ino ino, uint8_t kind, uint64_t owner);
 
 uint64_t fs_session(const struct fs *fs); /* whose locks this file system's are; 0: none */
 
-/* All locks of the store, in no order; reads all keys but file data. false ends it. */
-typedef bool fs_lock_fn(void *ctx, fs_ino ino, const struct fs_lock *l, bool waits);
+struct fs_lock_item {
+	fs_ino ino;
+	const char *path; /* one of its names; "" when it has none, or not any more */
+	const struct fs_lock *lock;
+	bool waits;
+};
+/* All locks of the store, those of an inode together, who waits in order. Reads all keys but file data.
+ * false ends it. */
+typedef bool fs_lock_fn(void *ctx, const struct fs_lock_item *it);
 int fs_locks_list(struct fs *fs, fs_lock_fn *fn, void *ctx);
 
 struct fs_statfs {

@@ -16,6 +16,9 @@ int cmd_mput(int argc, char **argv);
 int cmd_cas(int argc, char **argv);
 int cmd_swap(int argc, char **argv);
 int cmd_where(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
+int cmd_locks(int argc, char **argv);
+int cmd_clients(int argc, char **argv);
 int cmd_fsck(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 

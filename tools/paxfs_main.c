@@ -21,6 +21,9 @@ static const struct cli_command commands[] = {
 	{"cas", cmd_cas, "replace a value only if it is what you think"},
 	{"swap", cmd_swap, "exchange two keys, atomically"},
 	{"where", cmd_where, "shard, group, leader and replicas of a file"},
+	{"watch", cmd_watch, "print a file's version whenever it changes"},
+	{"locks", cmd_locks, "who holds locks, who waits"},
+	{"clients", cmd_clients, "who has a session; end one"},
 	{"fsck", cmd_fsck, "check the file system, online"},
 	{"bench", cmd_bench, "measure the key-value store"},
 };

@@ -1,4 +1,5 @@
 /* Locks between mounts: who gets them, who waits, and what ends a wait. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"
@@ -559,25 +560,26 @@ static void crowds_with_faults(void)
 
 struct list_seen {
 	uint32_t held, waiting;
-	fs_ino ino[4];
+	char path[4][32];
 };
 
-static bool note(void *ctx, fs_ino ino, const struct fs_lock *l, bool waits)
+static bool note(void *ctx, const struct fs_lock_item *it)
 {
 	struct list_seen *s = ctx;
 
-	CHECK_TRUE(l->session != 0);
+	CHECK_TRUE(it->lock->session != 0);
 	if (s->held + s->waiting < 4)
-		s->ino[s->held + s->waiting] = ino;
-	s->held += !waits;
-	s->waiting += waits;
+		snprintf(s->path[s->held + s->waiting], 32, "%s", it->path);
+	s->held += !it->waits;
+	s->waiting += it->waits;
 	return true;
 }
 
 FSC_CASE(the_list_of_all)
 {
 	struct fsx_mount *n = fsx_mount(m->x);
-	fs_ino f = fsc_file(m, ROOT, "f", "text"), g = fsc_mkdir_far(m, ROOT, "g", ROOT);
+	fs_ino g = fsc_mkdir_far(m, ROOT, "g", ROOT), h = fsc_mkdir(m, g, "h");
+	fs_ino f = fsc_file(m, h, "f", "text");
 	struct list_seen s = {0};
 	struct waiting w;
 
@@ -589,16 +591,20 @@ FSC_CASE(the_list_of_all)
 	CHECK_OK(fs_locks_list(m->fs, note, &s));
 	CHECK_U64_EQ(s.held + s.waiting, 0);
 	CHECK_OK(set(m, f, posix(1, EX, 0, 0)));
-	CHECK_OK(flock_as(m, g, 2, SH));
+	CHECK_OK(flock_as(m, ROOT, 2, SH));
 	start(&w, n, f, posix(1, EX, 0, 0));
 	pass(NS_PER_S);
+
 	CHECK_OK(fs_locks_list(n->fs, note, &s));
 	CHECK_U64_EQ(s.held, 2);
 	CHECK_U64_EQ(s.waiting, 1);
+	CHECK_STR_EQ(s.path[0], "/"); /* place 0 comes first */
+	CHECK_TRUE(strncmp(s.path[1], "/g", 2) == 0 && strcmp(s.path[1] + 3, "/h/f") == 0);
+	CHECK_STR_EQ(s.path[1], s.path[2]);
 	CHECK_OK(set(m, f, posix(1, NONE, 0, 0)));
 	expect_done(&w, 0);
 	CHECK_OK(set(n, f, posix(1, NONE, 0, 0)));
-	CHECK_OK(flock_as(m, g, 2, NONE));
+	CHECK_OK(flock_as(m, ROOT, 2, NONE));
 }
 
 static const struct check_test tests[] = {

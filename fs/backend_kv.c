@@ -17,6 +17,18 @@ static int watch(void *ctx, struct slice key, uint64_t version, uint64_t wait_ns
 	return kv_client_watch(ctx, key, version, wait_ns, now);
 }
 
+static int space(void *ctx, uint64_t *total, uint64_t *free)
+{
+	struct kv_space s;
+	int err = kv_client_space(ctx, &s);
+
+	if (!err) {
+		*total = s.total;
+		*free = s.free;
+	}
+	return err;
+}
+
 void fs_backend_kv(struct fs_backend *b, struct kv_client *c, struct env *env,
 		   struct fiber_sched *fibers)
 {
@@ -24,6 +36,7 @@ void fs_backend_kv(struct fs_backend *b, struct kv_client *c, struct env *env,
 				 .range = range,
 				 .group_of = group_of,
 				 .watch = watch,
+				 .space = space,
 				 .ctx = c,
 				 .env = env,
 				 .fibers = fibers,

@@ -1,6 +1,8 @@
 /* Writing: blocks, size and times in one transaction. */
 #include "fs/fs_internal.h"
 
+#define GAP_TRIES_MAX 3u /* to learn the exact end, before a file is marked that may have no gap */
+
 void fs__add_blocks(struct fs_op *op, uint64_t data_id, uint64_t offset, struct slice data)
 {
 	struct fs_key k;
@@ -18,6 +20,38 @@ void fs__add_blocks(struct fs_op *op, uint64_t data_id, uint64_t offset, struct 
 		offset += n;
 		data = slice_of(data.p + n, data.len - n);
 	}
+}
+
+static bool all_zeros(struct slice s)
+{
+	return s.len == 0 || (s.p[0] == 0 && memcmp(s.p, s.p + 1, s.len - 1) == 0);
+}
+
+/* As fs__add_blocks, but whole blocks of zeros are deleted. True: there were any. */
+static bool add_sparse(struct fs_op *op, const struct fs_node *node, uint64_t offset, struct slice data)
+{
+	uint64_t data_id = node->seen.data_id;
+	bool gaps = false;
+	struct fs_key k;
+
+	while (data.len > 0) {
+		size_t at = offset % BLOCK_SIZE;
+		size_t n = BLOCK_SIZE - at < data.len ? BLOCK_SIZE - at : data.len;
+		struct slice part = slice_of(data.p, n);
+
+		if (n == BLOCK_SIZE && all_zeros(part)) {
+			fs__key_block(&k, data_id, offset / BLOCK_SIZE);
+			txn_delete(&op->m, fs__key_slice(&k));
+			gaps = true;
+		} else {
+			fs__add_blocks(op, data_id, offset, part);
+		}
+		offset += n;
+		data = slice_of(data.p + n, data.len - n);
+	}
+	if (gaps)
+		fs__add_holes(op, node->ino);
+	return gaps;
 }
 
 /* The bits are never cleared while the data id lives: once set by this node is enough. */
@@ -50,7 +84,7 @@ bool fs__add_setid_kill(struct fs_op *op, fs_ino ino, const struct fs_inode *rec
 /* What a write does to the record, apart from its times. */
 struct effect {
 	uint64_t data_id, end;
-	bool kills;
+	bool kills, gap;
 	uint16_t perm; /* then */
 };
 
@@ -67,10 +101,25 @@ static void written(struct fs *fs, struct fs_node *n, const struct effect *x, ui
 		rec.perm = x->perm;
 		rec.perm_version = stamp;
 	}
+	rec.holes = rec.holes || x->gap;
 	rec.data_version++;
 	rec.xattrs &= (uint8_t)~FS_HAS_CAPABILITY;
 	rec.mtime_ns = rec.ctime_ns = (int64_t)stamp;
 	fs__hint_inode_set(fs, n->ino, &rec);
+}
+
+/* A write behind the end leaves a gap if the file is as short as it is believed to be: it is not
+ * shorter, by the condition on its last cut; it may be longer. After some tries it is marked anyway. */
+static bool add_gap(struct fs_op *op, const struct fs_node *n, uint64_t offset, bool append)
+{
+	const struct fs_inode *rec = &n->seen;
+
+	if (!fs__leaves_gap(rec->size, offset))
+		return false;
+	if (!append && !rec->holes && op->conflicts < GAP_TRIES_MAX)
+		fs__if_inode_u64(op, n->ino, FS_F_SIZE, rec->size);
+	fs__add_holes(op, n->ino);
+	return true;
 }
 
 static int try_write(struct fs_op *op, struct fs_node *n, uint64_t offset, struct slice data,
@@ -84,6 +133,7 @@ static int try_write(struct fs_op *op, struct fs_node *n, uint64_t offset, struc
 
 	fs__op_reset(op);
 	fs__if_inode_u64(op, n->ino, FS_F_DATA_ID, data_id);
+	fs__if_inode_u64(op, n->ino, FS_F_CUT_VERSION, n->seen.cut_version);
 	fs__key_inode(&k, n->ino);
 	if (how->within && x.end < n->seen.size)
 		txn_if_field_min(&op->m, fs__key_slice(&k), FS_F_SIZE, x.end);
@@ -93,7 +143,11 @@ static int try_write(struct fs_op *op, struct fs_node *n, uint64_t offset, struc
 		fs__if_inode_u64(op, n->ino, FS_F_SIZE, offset);
 	fs__add_capability_kill(op, n->ino, &n->seen);
 	x.kills = fs__add_setid_kill(op, n->ino, &n->seen, how->writer, &x.perm);
-	fs__add_blocks(op, data_id, offset, data);
+	x.gap = add_gap(op, n, offset, how->append);
+	if (how->sparse)
+		x.gap |= add_sparse(op, n, offset, data);
+	else
+		fs__add_blocks(op, data_id, offset, data);
 	mark_stripes(op, n, offset, data.len);
 	txn_max(&op->m, fs__key_slice(&k), FS_F_SIZE, x.end);
 	fs__add_write_times(op, n->ino);

@@ -176,6 +176,7 @@ void fs__inode_encode(uint8_t out[FS_INODE_SIZE], const struct fs_inode *in)
 	out[0] = FS_FORMAT_VERSION;
 	out[1] = in->orphan;
 	out[2] = in->xattrs;
+	out[3] = in->holes;
 	le16_put(out + 4, in->perm);
 	le16_put(out + 6, in->type);
 	le32_put(out + 8, in->uid);
@@ -192,6 +193,7 @@ void fs__inode_encode(uint8_t out[FS_INODE_SIZE], const struct fs_inode *in)
 	le64_put(out + 88, in->perm_version);
 	le64_put(out + 96, in->parent);
 	le64_put(out + 104, in->name_hash);
+	le64_put(out + 112, in->cut_version);
 	le64_put(out + 120, in->atime_set);
 }
 
@@ -204,6 +206,7 @@ int fs__inode_decode(struct slice value, struct fs_inode *out)
 	*out = (struct fs_inode){
 		.orphan = p[1] != 0,
 		.xattrs = p[2],
+		.holes = p[3] != 0,
 		.perm = le16_get(p + 4) & 07777,
 		.type = le16_get(p + 6) & 017,
 		.uid = le32_get(p + 8),
@@ -220,6 +223,7 @@ int fs__inode_decode(struct slice value, struct fs_inode *out)
 		.perm_version = le64_get(p + 88),
 		.parent = le64_get(p + 96),
 		.name_hash = le64_get(p + 104),
+		.cut_version = le64_get(p + 112),
 		.atime_set = le64_get(p + 120),
 	};
 	return 0;

@@ -104,12 +104,19 @@ static inline uint64_t fs__stripe_of_block(uint64_t block)
 	return block / FS_BLOCKS_PER_STRIPE;
 }
 
+/* Where the last block of a file of @size ends. */
+static inline uint64_t fs__blocks_end(uint64_t size)
+{
+	return (size + BLOCK_SIZE - 1) / BLOCK_SIZE * BLOCK_SIZE;
+}
+
 /* ---- inode record ---- */
 
 #define FS_INODE_SIZE 128u
 
 #define FS_F_ORPHAN	  ((struct txn_field){.offset = 1, .width = 1})
 #define FS_F_XATTRS	  ((struct txn_field){.offset = 2, .width = 1})
+#define FS_F_HOLES	  ((struct txn_field){.offset = 3, .width = 1})
 #define FS_F_PERM	  ((struct txn_field){.offset = 4, .width = 2})
 #define FS_F_UID	  ((struct txn_field){.offset = 8, .width = 4})
 #define FS_F_GID	  ((struct txn_field){.offset = 12, .width = 4})
@@ -124,6 +131,7 @@ static inline uint64_t fs__stripe_of_block(uint64_t block)
 #define FS_F_PERM_VERSION ((struct txn_field){.offset = 88, .width = 8})
 #define FS_F_PARENT	  ((struct txn_field){.offset = 96, .width = 8})
 #define FS_F_NAME_HASH	  ((struct txn_field){.offset = 104, .width = 8})
+#define FS_F_CUT_VERSION  ((struct txn_field){.offset = 112, .width = 8})
 #define FS_F_ATIME_SET	  ((struct txn_field){.offset = 120, .width = 8})
 
 /* Byte 2 of the record. The first one stays when the last attribute goes; the others are exact. */
@@ -137,6 +145,7 @@ enum fs_has {
 struct fs_inode {
 	bool orphan;
 	uint8_t xattrs; /* enum fs_has: what extended attributes it has */
+	bool holes;  /* blocks below the end may be absent; false: none is */
 	uint16_t perm; /* 07777 */
 	uint16_t type; /* S_IFMT >> 12: also the DT_* value */
 	uint32_t uid, gid, nlink;
@@ -145,6 +154,7 @@ struct fs_inode {
 	uint64_t data_id, data_version, perm_version;
 	fs_ino parent;
 	uint64_t name_hash;
+	uint64_t cut_version; /* stamp of the last change that made it shorter */
 	uint64_t atime_set; /* stamp of the last change of atime by utimens */
 };
 

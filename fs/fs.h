@@ -31,6 +31,8 @@ struct fs_backend {
 	void (*range)(void *ctx, struct slice from, struct slice *end);
 	/* The group of a key, for `where`; the text is for people. */
 	uint32_t (*group_of)(void *ctx, struct slice key);
+	/* What a user can store in all, and yet (bytes); from a fiber. NULL: without end. */
+	int (*space)(void *ctx, uint64_t *total, uint64_t *free);
 	/* Blocks the fiber until the version of @key is not @version (0: absent), and puts it into
 	 * *now; or until @wait_ns passed (ERR_TIMEOUT). See kv_client_watch. */
 	int (*watch)(void *ctx, struct slice key, uint64_t version, uint64_t wait_ns, uint64_t *now);
@@ -133,6 +135,10 @@ int fs_rmdir(struct fs *fs, fs_ino parent, struct slice name);
 #define FS_RENAME_EXCHANGE  2u
 int fs_rename(struct fs *fs, fs_ino parent, struct slice name, fs_ino new_parent,
 	      struct slice new_name, unsigned flags);
+/* RENAME_WHITEOUT: a character device 0:0 of @cred's takes the old name, in the same transaction. With
+ * FS_RENAME_NOREPLACE or without; ERR_INVAL with EXCHANGE. */
+int fs_rename_whiteout(struct fs *fs, const struct fs_cred *cred, fs_ino parent, struct slice name,
+		       fs_ino new_parent, struct slice new_name, unsigned flags);
 
 /* ---- open files ---- */
 
@@ -161,6 +167,7 @@ int fs_write(struct fs_file *f, uint64_t offset, struct slice data, uint64_t *en
 struct fs_write_how {
 	bool append;
 	bool within; /* never beyond the present end, where it is cut; wins over append */
+	bool sparse; /* no blocks for whole blocks of zeros */
 	const struct fs_writer *writer;
 };
 /* As fs_write, but for what @how says instead of the flags of the open. *end: where what was written
@@ -179,16 +186,17 @@ int fs_seek(struct fs *fs, fs_ino ino, uint64_t offset, bool hole, uint64_t *out
 #define FS_FALLOC_PUNCH_HOLE 2u /* with KEEP_SIZE */
 #define FS_FALLOC_ZERO_RANGE 4u
 /* Without mode: [offset, offset + len) lies within the file then. Room is looked for, not reserved.
- * PUNCH_HOLE, ZERO_RANGE: it reads as zeros, and its blocks are given back; a transaction for each stripe,
- * from the first on. ERR_NOSPACE, ERR_FILE_TOO_BIG, ERR_UNSUPPORTED for other modes. */
-int fs_fallocate(struct fs_file *f, unsigned mode, uint64_t offset, uint64_t len);
+ * PUNCH_HOLE, ZERO_RANGE: it reads as zeros, and its blocks are given back; a transaction for each
+ * stripe, from the first on. ERR_NOSPACE, ERR_FILE_TOO_BIG, ERR_UNSUPPORTED for other modes. */
+int fs_fallocate(struct fs_file *f, unsigned mode, uint64_t offset, uint64_t len,
+		 const struct fs_writer *w);
 
 /* Up to @len bytes from one file to another, or within one; *copied: less at the end of the source, and
  * when something went wrong after a part (which is then no error). Pieces of at most WRITE_SIZE_MAX are
  * read from one state and written by one transaction each. Absent blocks stay absent where both offsets
  * are equal within a block. ERR_INVAL: the ranges overlap. */
 int fs_copy_range(struct fs_file *from, uint64_t offset, struct fs_file *to, uint64_t to_offset,
-		  uint64_t len, uint64_t *copied);
+		  uint64_t len, const struct fs_writer *w, uint64_t *copied);
 
 /* ---- directories ---- */
 
@@ -274,6 +282,7 @@ int fs_locks_list(struct fs *fs, fs_lock_fn *fn, void *ctx);
 struct fs_statfs {
 	uint64_t block_size, blocks, blocks_free, files, files_free;
 };
+/* Of the last few seconds. `files` are inode numbers, which are never used twice. */
 int fs_statfs(struct fs *fs, struct fs_statfs *out);
 
 /* ---- paths: the key-value face ---- */

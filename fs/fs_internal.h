@@ -53,6 +53,16 @@ struct fs_hints {
 	struct fs_dentry_hint *dentries;
 };
 
+/* ---- counted blocks of files with holes (holes.c) ---- */
+
+#define FS_BLOCK_COUNTS 4096u /* direct-mapped */
+
+struct fs_block_count {
+	uint64_t data_id, data_version; /* what was counted; 0: nothing */
+	uint64_t at;		  /* blocks before it have been */
+	uint64_t blocks, last;	  /* how many are there; the last of them */
+};
+
 /* ---- nodes: inodes that this mount holds open or is busy with ---- */
 
 struct fs_node {
@@ -99,6 +109,12 @@ struct fs {
 	uint8_t hash_key[16];
 	uint64_t hash_mask; /* all ones; tests make ties with fewer */
 	struct fs_hints hints;
+	struct fs_block_count *counts; /* NULL: none yet */
+	struct {
+		struct fs_statfs last;
+		uint64_t at_ns; /* when it was asked for; 0: never */
+		bool asking;
+	} space;
 	struct fs_node *nodes;
 	struct fs_locks *locks; /* lock_internal.h; NULL: none were asked for yet */
 	LIST_HEAD(fs_files, fs_file) files; /* open ones */
@@ -322,6 +338,19 @@ struct fs_stripe_set { /* stripes >= 1 that may hold data, ascending */
 int fs__stripes_get(struct fs *fs, uint64_t data_id, struct fs_stripe_set *out);
 void fs__stripes_release(struct fs_stripe_set *s);
 void fs__add_blocks(struct fs_op *op, uint64_t data_id, uint64_t offset, struct slice data);
+/* A file of @size had all its blocks, and now data comes at @offset (the end is set: no data before the
+ * end of its blocks): are blocks absent then? */
+static inline bool fs__leaves_gap(uint64_t size, uint64_t offset)
+{
+	return offset / BLOCK_SIZE > fs__blocks_end(size) / BLOCK_SIZE;
+}
+void fs__add_holes(struct fs_op *op, fs_ino ino); /* it may have holes */
+/* Are blocks absent in a file that is not marked? False when others change it too often. ERR_STALE. */
+int fs__unmarked_gap(struct fs *fs, fs_ino ino, struct fs_inode *rec, bool *gap);
+/* [offset, end) reads as zeros, without blocks; the end stays. A transaction for each stripe. */
+int fs__punch(struct fs *fs, fs_ino ino, uint64_t offset, uint64_t end, const struct fs_writer *w);
+/* The file ends at @end or behind; its times change. */
+int fs__extend(struct fs *fs, struct fs_node *n, uint64_t end, const struct fs_writer *w);
 void fs__add_write_times(struct fs_op *op, fs_ino ino);
 /* Changes the size, and with it what @also adds to the last transaction (may be NULL). */
 typedef void fs_also_fn(struct fs_op *op, void *ctx);

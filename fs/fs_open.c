@@ -1,4 +1,4 @@
-/* Making, opening and closing a file system; statfs, statistics. */
+/* Making, opening and closing a file system; statistics. */
 #include "base/bytes.h"
 #include "fs/fs_internal.h"
 #include "fs/lock_internal.h"
@@ -140,6 +140,7 @@ static void fs_free(struct fs *fs)
 	CHECK(fs->atime.count == 0);
 	lock__free(fs);
 	fs__hints_release(&fs->hints);
+	mem_free(fs->counts);
 	mem_free(fs);
 }
 
@@ -191,21 +192,6 @@ void fs_close(struct fs *fs)
 }
 
 /* ---- numbers ---- */
-
-#define STATFS_BLOCK 4096u
-#define STATFS_BYTES (1ull << 50)
-#define STATFS_FILES (1ull << 40)
-
-int fs_statfs(struct fs *fs, struct fs_statfs *out)
-{
-	(void)fs; /* the store does not say what it holds or could hold: a nominal size */
-	*out = (struct fs_statfs){.block_size = STATFS_BLOCK,
-				  .blocks = STATFS_BYTES / STATFS_BLOCK,
-				  .blocks_free = STATFS_BYTES / STATFS_BLOCK,
-				  .files = STATFS_FILES,
-				  .files_free = STATFS_FILES};
-	return 0;
-}
 
 void fs_stats_get(const struct fs *fs, struct fs_stats *out)
 {

@@ -42,6 +42,7 @@ struct ck_data {
 	fs_ino owner;
 	bool stored; /* a B or S key was seen */
 	bool reaped; /* a G record speaks of it */
+	uint64_t count;	     /* of its blocks, in the first round */
 	uint64_t block, end; /* of the highest block: its number, and where its bytes end */
 	UT_hash_handle hh;
 };
@@ -58,6 +59,7 @@ enum ck_kind {
 	CK_REAP,	 /* ino (the object), what, owner */
 	CK_DATA,	 /* data id of nobody */
 	CK_BEYOND,	 /* ino, data id, block */
+	CK_GAP,		 /* ino: blocks are absent, and it does not say so */
 	CK_STRIPE,	 /* data id, block: not marked */
 	CK_XATTR,	 /* ino: attributes without inode, or not as its record says */
 };
@@ -128,6 +130,7 @@ int ck__fix_links(struct ck *c, const struct ck_suspect *s);
 int ck__adopt(struct ck *c, fs_ino ino, uint64_t version); /* a name in lost+found */
 int ck__fix_no_reap(struct ck *c, fs_ino ino);
 int ck__fix_beyond(struct ck *c, const struct ck_suspect *s, const struct fs_inode *rec);
+int ck__fix_gap(struct ck *c, fs_ino ino, uint64_t data_id);
 int ck__fix_stripe(struct ck *c, const struct ck_suspect *s);
 int ck__exec(struct fs_op *op); /* tries again while that may help */
 

@@ -273,6 +273,22 @@ static int verify_beyond(struct ck *c, const struct ck_suspect *s)
 	return err;
 }
 
+/* Also what files are that were made before there was the mark. */
+static int verify_gap(struct ck *c, const struct ck_suspect *s)
+{
+	bool tried = ck__repairs(c), gap;
+	struct fs_inode rec;
+	int err = fs__unmarked_gap(c->fs, s->ino, &rec, &gap);
+
+	if (err == ERR_STALE)
+		return 0;
+	if (!err && gap) {
+		ck__line(c, "file %llu does not know that it has holes", (ull)s->ino);
+		ck__problem(c, tried, tried ? ck__fix_gap(c, s->ino, rec.data_id) : 0);
+	}
+	return err;
+}
+
 static int verify_stripe(struct ck *c, const struct ck_suspect *s)
 {
 	uint64_t stripe = fs__stripe_of_block(s->block), bit = stripe % FS_STRIPES_PER_CHUNK;
@@ -323,6 +339,8 @@ int ck__verify(struct ck *c, const struct ck_suspect *s)
 		return verify_data(c, s);
 	case CK_BEYOND:
 		return verify_beyond(c, s);
+	case CK_GAP:
+		return verify_gap(c, s);
 	case CK_STRIPE:
 		return verify_stripe(c, s);
 	case CK_XATTR:

@@ -90,8 +90,13 @@ static int collect_data(struct ck *c, const struct ck_inode *e)
 	const struct ck_data *d = data_find(c, e->rec.data_id);
 	struct ck_suspect s = {.kind = CK_BEYOND, .ino = e->ino, .data_id = e->rec.data_id};
 
-	if (!d || !d->stored || d->end <= e->rec.size)
-		return 0;
+	int err = 0;
+
+	if (c->round == 0 && !e->rec.holes &&
+	    (d ? d->count : 0) < fs__blocks_end(e->rec.size) / BLOCK_SIZE)
+		err = ask_ino(c, CK_GAP, e->ino);
+	if (err || !d || !d->stored || d->end <= e->rec.size)
+		return err;
 	s.block = d->block;
 	return ask(c, &s);
 }

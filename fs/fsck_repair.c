@@ -299,6 +299,19 @@ int ck__fix_beyond(struct ck *c, const struct ck_suspect *s, const struct fs_ino
 	return err;
 }
 
+int ck__fix_gap(struct ck *c, fs_ino ino, uint64_t data_id)
+{
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, c->fs);
+	fs__if_inode_u64(&op, ino, FS_F_DATA_ID, data_id);
+	fs__add_holes(&op, ino);
+	err = finish(&op);
+	fs__hint_inode_drop(c->fs, ino);
+	return err;
+}
+
 int ck__fix_stripe(struct ck *c, const struct ck_suspect *s)
 {
 	struct fs_key k;

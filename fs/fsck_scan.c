@@ -205,6 +205,7 @@ static int take_block(struct ck *c, const struct fs_key_parts *p, const struct t
 		c->r->blocks++;
 	e = data_of(c, p->number);
 	e->stored = true;
+	e->count++;
 	end = block * BLOCK_SIZE + it->value.len;
 	if (end > e->end || e->end == 0) {
 		e->end = end;

@@ -203,6 +203,8 @@ static void add_replace(struct fs_op *op, struct kv_one *one)
 	else
 		add_other_contents(op, one);
 	fs__set_inode(op, one->ino, FS_F_SIZE, one->data.len);
+	fs__set_inode(op, one->ino, FS_F_HOLES, 0);
+	fs__set_inode_now(op, one->ino, FS_F_CUT_VERSION);
 	fs__add_write_times(op, one->ino);
 }
 

@@ -59,6 +59,14 @@ void fs__add_write_times(struct fs_op *op, fs_ino ino)
 	txn_add(&op->m, fs__key_slice(&k), FS_F_DATA_VERSION, 1, false);
 }
 
+void fs__add_holes(struct fs_op *op, fs_ino ino)
+{
+	struct fs_key k;
+
+	fs__key_inode(&k, ino);
+	txn_max(&op->m, fs__key_slice(&k), FS_F_HOLES, 1);
+}
+
 static struct slice field_bytes(uint8_t b[8], struct txn_field f, uint64_t v)
 {
 	le64_put(b, v);

@@ -10,6 +10,8 @@ struct move {
 	struct fs_victim victim; /* what `to` named; victim.node is set while it is in use */
 	struct fs_order order;
 	bool ordered; /* a directory changes its parent */
+	const struct fs_cred *cred; /* whose the whiteout is; NULL: none is left behind */
+	uint64_t counter;	    /* its number's */
 	bool nothing; /* both names are the same inode: done */
 	bool denied;  /* the new parent's permissions have changed: the kernel looks again */
 	uint64_t absent_from, absent_to; /* versions of the names under which an inode was absent */
@@ -143,6 +145,18 @@ static void add_moved(struct fs_op *op, const struct fs_dentry *d, const struct 
 	fs__touch_ctime(op, d->ino);
 }
 
+/* A character device 0:0 where the name was: for overlayfs, "deleted here". */
+static void add_whiteout(struct fs_op *op, const struct move *v)
+{
+	struct fs_inode none = {.perm = 0}, rec; /* it inherits nothing: nobody uses it */
+	struct fs_make q = {.cred = v->cred, .parent = v->from.dir, .mode = S_IFCHR};
+	fs_ino ino = fs__new_number(v->counter, v->from.dir, q.mode);
+
+	fs__new_inode(&q, &none, ino, &rec);
+	fs__put_dentry(op, &v->from, ino, rec.type, v->from.entry.tie);
+	fs__put_inode(op, ino, &rec, (struct slice){0});
+}
+
 static void add_move(struct fs_op *op, struct move *v)
 {
 	int out = is_dir(&v->from) ? 1 : 0; /* directories that leave, arrive */
@@ -154,6 +168,8 @@ static void add_move(struct fs_op *op, struct move *v)
 	if (exchange(v)) {
 		fs__put_dentry(op, &v->from, v->to.entry.ino, v->to.entry.type, v->from.entry.tie);
 		add_moved(op, &v->to.entry, &v->from);
+	} else if (v->cred) {
+		add_whiteout(op, v);
 	} else {
 		txn_delete(&op->m, fs__key_slice(&v->from.key));
 	}
@@ -306,8 +322,8 @@ static int init(struct fs *fs, struct move *v, fs_ino parent, struct slice name,
 	return err ? err : fs__name_init(fs, new_parent, new_name, &v->to);
 }
 
-int fs_rename(struct fs *fs, fs_ino parent, struct slice name, fs_ino new_parent,
-	      struct slice new_name, unsigned flags)
+static int rename_as(struct fs *fs, const struct fs_cred *whiteout, fs_ino parent, struct slice name,
+		     fs_ino new_parent, struct slice new_name, unsigned flags)
 {
 	struct fs_op op;
 	struct move v;
@@ -315,6 +331,10 @@ int fs_rename(struct fs *fs, fs_ino parent, struct slice name, fs_ino new_parent
 
 	if (!err)
 		err = init(fs, &v, parent, name, new_parent, new_name, flags);
+	if (!err && whiteout) {
+		v.cred = whiteout;
+		err = exchange(&v) ? ERR_INVAL : fs__ino_next(fs, &v.counter);
+	}
 	if (err)
 		return err;
 	fs__op_begin(&op, fs);
@@ -325,4 +345,16 @@ int fs_rename(struct fs *fs, fs_ino parent, struct slice name, fs_ino new_parent
 	if (err == ERR_ABSENT_RECORD || (err == ERR_STALE && v.to.present && !v.denied))
 		return ERR_CORRUPT;
 	return err;
+}
+
+int fs_rename(struct fs *fs, fs_ino parent, struct slice name, fs_ino new_parent,
+	      struct slice new_name, unsigned flags)
+{
+	return rename_as(fs, NULL, parent, name, new_parent, new_name, flags);
+}
+
+int fs_rename_whiteout(struct fs *fs, const struct fs_cred *cred, fs_ino parent, struct slice name,
+		       fs_ino new_parent, struct slice new_name, unsigned flags)
+{
+	return rename_as(fs, cred, parent, name, new_parent, new_name, flags);
 }

@@ -57,6 +57,17 @@ static void add_get(struct fs_op *op, fs_ino ino)
 	txn_get(&op->m, fs__key_slice(&k));
 }
 
+/* What writers rely on: that the file is not shorter than they know, and who has holes says so. */
+static void add_marks(struct fs_op *op, const struct resize *z, uint64_t size)
+{
+	if (size < z->rec.size)
+		fs__set_inode_now(op, z->ino, FS_F_CUT_VERSION);
+	if (size == 0)
+		fs__set_inode(op, z->ino, FS_F_HOLES, 0);
+	else if (fs__leaves_gap(z->rec.size, fs__blocks_end(size)))
+		fs__add_holes(op, z->ino);
+}
+
 static int stepped(struct fs_op *op, struct resize *z, uint64_t size, bool killed,
 		   uint64_t data_id)
 {
@@ -68,6 +79,10 @@ static int stepped(struct fs_op *op, struct resize *z, uint64_t size, bool kille
 		z->rec.perm = z->perm;
 		z->rec.perm_version = op->r.stamp;
 	}
+	if (size < z->rec.size)
+		z->rec.cut_version = op->r.stamp;
+	z->rec.holes = size > 0 && (z->rec.holes ||
+				    fs__leaves_gap(z->rec.size, fs__blocks_end(size)));
 	z->rec.size = size;
 	z->rec.data_id = data_id;
 	z->rec.data_version++;
@@ -88,6 +103,7 @@ static int step(struct fs_op *op, struct resize *z, uint64_t size)
 	add_get(op, z->ino);
 	if (shrinks)
 		add_cut(op, z->rec.data_id, size);
+	add_marks(op, z, size);
 	fs__set_inode(op, z->ino, FS_F_SIZE, size);
 	fs__add_write_times(op, z->ino);
 	if (last && z->also)
@@ -114,6 +130,7 @@ static int start_over(struct fs_op *op, struct resize *z)
 	kills = fs__add_setid_kill(op, z->ino, &z->rec, z->writer, &z->perm);
 	add_get(op, z->ino);
 	fs__set_inode(op, z->ino, FS_F_DATA_ID, z->fresh_id);
+	add_marks(op, z, 0);
 	fs__set_inode(op, z->ino, FS_F_SIZE, 0);
 	fs__add_write_times(op, z->ino);
 	fs__put_reap(op, old, FS_REAP_DATA);

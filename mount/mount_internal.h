@@ -85,6 +85,14 @@ void mount__removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 void mount__ops_init(void *userdata, struct fuse_conn_info *conn);
 void mount__interrupted(struct mount *mt, struct fiber *fiber); /* by the kernel: that request */
 
+/* ---- mount_data.c ---- */
+void mount__fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+		      struct fuse_file_info *fi);
+void mount__lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi);
+void mount__copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+			    struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+			    struct fuse_file_info *fi_out, size_t len, int flags);
+
 /* A positive errno for a code of base/err.h. */
 int mount__errno(int err);
 

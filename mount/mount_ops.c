@@ -135,10 +135,12 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct fs *fs = mount__fs_of(req);
 	struct fs_attr a;
-	int err = fs_getattr(mount__fs_of(req), ino, &a);
+	/* With a file it is the kernel that asks, before it reads; stat(2) and fstat(2) come without:
+	 * blocks are counted for them alone. */
+	int err = fi ? fs_getattr(fs, ino, &a) : fs_stat(fs, ino, &a);
 
-	(void)fi;
 	if (!err)
 		err = settle_pages(mount_of(req), &a);
 	reply_attr(req, err, &a);
@@ -267,20 +269,27 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 #define KERNEL_RENAME_NOREPLACE 1u
 #define KERNEL_RENAME_EXCHANGE	2u
+#define KERNEL_RENAME_WHITEOUT	4u
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent,
 		      const char *new_name, unsigned flags)
 {
+	struct fs_cred cred = cred_of(req);
 	unsigned f = 0;
+	int err;
 
-	if (flags & ~(KERNEL_RENAME_NOREPLACE | KERNEL_RENAME_EXCHANGE)) {
-		mount__reply_err(req, ERR_INVAL); /* WHITEOUT: what rename(2) says of file systems without */
+	if (flags & ~(KERNEL_RENAME_NOREPLACE | KERNEL_RENAME_EXCHANGE | KERNEL_RENAME_WHITEOUT)) {
+		mount__reply_err(req, ERR_INVAL);
 		return;
 	}
 	f |= flags & KERNEL_RENAME_NOREPLACE ? FS_RENAME_NOREPLACE : 0;
 	f |= flags & KERNEL_RENAME_EXCHANGE ? FS_RENAME_EXCHANGE : 0;
-	mount__reply_err(req, fs_rename(mount__fs_of(req), parent, slice_str(name), new_parent,
-				 slice_str(new_name), f));
+	err = flags & KERNEL_RENAME_WHITEOUT
+		      ? fs_rename_whiteout(mount__fs_of(req), &cred, parent, slice_str(name),
+					   new_parent, slice_str(new_name), f)
+		      : fs_rename(mount__fs_of(req), parent, slice_str(name), new_parent,
+				  slice_str(new_name), f);
+	mount__reply_err(req, err);
 }
 
 /* ---- files ---- */
@@ -586,4 +595,7 @@ const struct fuse_lowlevel_ops mount__ops = {
 	.getxattr = mount__getxattr,
 	.listxattr = mount__listxattr,
 	.removexattr = mount__removexattr,
+	.fallocate = mount__fallocate,
+	.lseek = mount__lseek,
+	.copy_file_range = mount__copy_file_range,
 };

@@ -17,6 +17,8 @@ struct node { /* one number: an inode, a data id, or something to reap */
 	struct fs_inode rec;
 	uint64_t size; /* of the file with this data id */
 	uint32_t links, subdirs;
+	bool holes;	 /* of a data id: its file may have holes */
+	uint64_t blocks; /* of a data id */
 	fs_ino found_in; /* by its dentries */
 	uint64_t found_hash;
 	UT_hash_handle hh;
@@ -88,6 +90,7 @@ static void take_inode(struct checker *c, const struct fs_key_parts *p, struct s
 		problem(c, "data id %llx belongs to two files", N(d->number));
 	d->is_data = true;
 	d->size = n->rec.size;
+	d->holes = n->rec.holes;
 }
 
 static void take_reap(struct checker *c, const struct fs_key_parts *p, struct slice value)
@@ -179,6 +182,7 @@ static void take_block(struct checker *c, const struct fs_key_parts *p, struct s
 	if (p->place != fs__stripe_place(p->number, fs__stripe_of_block(block)))
 		problem(c, "block %llu of %llx is at a wrong place", N(block), N(p->number));
 	if (n && n->is_data) {
+		n->blocks++;
 		if (start >= n->size || start + value.len > n->size)
 			problem(c, "block %llu of %llx (%zu bytes) reaches beyond the size %llu",
 				N(block), N(p->number), value.len, N(n->size));
@@ -261,6 +265,8 @@ static void check_reached(struct checker *c, const struct node *n)
 
 static void check_node(struct checker *c, const struct node *n)
 {
+	if (n->is_data && !n->holes && n->blocks < fs__blocks_end(n->size) / BLOCK_SIZE)
+		problem(c, "data %llx has holes that its file does not know of", N(n->number));
 	if (!n->is_inode)
 		return;
 	if (n->rec.nlink == 0) {

@@ -256,6 +256,8 @@ static const struct fs_inode full = {
 	.perm_version = 17,
 	.parent = 18,
 	.name_hash = 19,
+	.holes = true,
+	.cut_version = 20,
 	.atime_set = 20,
 };
 
@@ -267,6 +269,8 @@ static void inode_comes_back(void)
 	fs__inode_encode(b, &full);
 	CHECK_OK(fs__inode_decode(slice_of(b, sizeof(b)), &got));
 	CHECK_TRUE(got.orphan && got.xattrs);
+	CHECK_TRUE(got.holes);
+	CHECK_U64_EQ(got.cut_version, 20);
 	CHECK_INT_EQ(got.perm, full.perm);
 	CHECK_INT_EQ(got.type, full.type);
 	CHECK_U64_EQ(got.uid, full.uid);

@@ -248,6 +248,26 @@ FSC_CASE(directories_in_a_ring)
 	expect_mended(m, "lies in itself");
 }
 
+FSC_CASE(holes_that_nobody_knows_of)
+{
+	struct tree t = plant(m);
+	struct fs_attr in = {.size = 3 * BLOCK_SIZE}, a;
+	uint8_t b[FS_INODE_SIZE];
+	struct fs_inode rec;
+	struct fs_key k;
+
+	CHECK_OK(fs_setattr(m->fs, t.f, FS_SET_SIZE, &in, &a));
+	CHECK_OK(fs__inode_get(m->fs, t.f, &rec));
+	CHECK_TRUE(rec.holes);
+	rec.holes = false; /* as files were before there was the mark */
+	fs__inode_encode(b, &rec);
+	fs__key_inode(&k, t.f);
+	put_key(m, &k, slice_of(b, sizeof(b)));
+	expect_mended(m, "has holes");
+	CHECK_OK(fs__inode_get(m->fs, t.f, &rec));
+	CHECK_TRUE(rec.holes);
+}
+
 FSC_CASE(data_beyond_the_end)
 {
 	struct tree t = plant(m);
@@ -492,6 +512,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(an_orphan_that_nobody_removes),
 	CHECK_TEST(a_directory_without_a_name),
 	CHECK_TEST(directories_in_a_ring),
+	CHECK_TEST(holes_that_nobody_knows_of),
 	CHECK_TEST(data_beyond_the_end),
 	CHECK_TEST(data_of_nobody),
 	CHECK_TEST(a_stripe_without_its_mark),

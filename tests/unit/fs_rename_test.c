@@ -223,6 +223,48 @@ FSC_CASE(not_into_its_own_subtree)
 	CHECK_ERR(fsc_rename(m, c, "b", ROOT, "a", 0), ERR_NOT_EMPTY);
 }
 
+/* ---- whiteouts ---- */
+
+FSC_CASE(a_whiteout_takes_the_old_name)
+{
+	fs_ino d = fsc_mkdir(m, ROOT, "d"), far = fsc_mkdir_far(m, ROOT, "far", d), f, g, w;
+	struct fs_attr a;
+
+	f = fsc_file(m, d, "f", "one");
+	g = fsc_file(m, far, "g", "two");
+	CHECK_OK(fs_rename_whiteout(m->fs, &fsc_cred, d, slice_str("f"), far, slice_str("g"), 0));
+	CHECK_U64_EQ(fsc_ino(m, far, "g"), f);
+	CHECK_ERR(fs_getattr(m->fs, g, &a), ERR_STALE);
+	w = fsc_ino(m, d, "f");
+	a = fsc_attr(m, w);
+	CHECK_U64_EQ(a.mode, S_IFCHR);
+	CHECK_U64_EQ(a.rdev, 0);
+	CHECK_U64_EQ(a.uid, fsc_cred.uid);
+	CHECK_U64_EQ(a.nlink, 1);
+	CHECK_ERR(fs_rename_whiteout(m->fs, &fsc_cred, far, slice_str("g"), d, slice_str("f"),
+				     FS_RENAME_NOREPLACE),
+		  ERR_EXISTS);
+	CHECK_ERR(fs_rename_whiteout(m->fs, &fsc_cred, far, slice_str("g"), d, slice_str("f"),
+				     FS_RENAME_EXCHANGE),
+		  ERR_INVAL);
+	CHECK_OK(fs_rename_whiteout(m->fs, &fsc_cred, far, slice_str("g"), far, slice_str("h"), 0));
+	CHECK_U64_EQ(fsc_ino(m, far, "h"), f);
+	CHECK_U64_EQ(fsc_attr(m, fsc_ino(m, far, "g")).mode, S_IFCHR);
+}
+
+FSC_CASE(a_directory_leaves_a_whiteout)
+{
+	fs_ino d = fsc_mkdir(m, ROOT, "d"), far = fsc_mkdir_far(m, ROOT, "far", d), sub;
+
+	sub = fsc_mkdir(m, d, "sub");
+	CHECK_OK(fs_rename_whiteout(m->fs, &fsc_cred, d, slice_str("sub"), far, slice_str("s"), 0));
+	CHECK_U64_EQ(fsc_attr(m, d).nlink, 2);
+	CHECK_U64_EQ(fsc_attr(m, far).nlink, 3);
+	CHECK_U64_EQ(fsc_attr(m, sub).parent, far);
+	CHECK_OK(fsc_unlink(m, d, "sub"));
+	CHECK_U64_EQ(fsc_entries(m, d), 0);
+}
+
 /* ---- exchange ---- */
 
 FSC_CASE(exchange_of_files)
@@ -316,6 +358,8 @@ static const struct check_test tests[] = {
 	CHECK_TEST(a_directory_over_a_full_one),
 	CHECK_TEST(kinds_do_not_replace_each_other),
 	CHECK_TEST(not_into_its_own_subtree),
+	CHECK_TEST(a_whiteout_takes_the_old_name),
+	CHECK_TEST(a_directory_leaves_a_whiteout),
 	CHECK_TEST(exchange_of_files),
 	CHECK_TEST(exchange_of_a_file_and_a_directory),
 	CHECK_TEST(exchange_of_directories),

@@ -18,8 +18,8 @@ static int64_t behind(int64_t now, int64_t change)
 	return change >= now && change - now < SKEW_NS ? change + 1 : now;
 }
 
-/* Now; and behind the changes that the read saw, though the clock that stamped them be ahead of ours: else
- * the file would look unread, and each read be due again. */
+/* Now; and behind the changes that the read saw, though the clock that stamped them be ahead of
+ * ours: else the file would look unread, and each read be due again. */
 static int64_t time_of_read(const struct fs *fs, const struct fs_inode *rec)
 {
 	return behind(behind(now_of(fs), rec->mtime_ns), rec->ctime_ns);
@@ -83,8 +83,9 @@ static void done_with(struct fs *fs, const struct fs_atime *batch, uint32_t n)
 	}
 }
 
-/* An inode that is gone, or whose access time has been set since it was read, makes the transaction fail
- * at its condition: without it, again. Other failures drop the batch: an access time is worth no more. */
+/* An inode that is gone, or whose access time has been set since it was read, makes the transaction
+ * fail at its condition: without it, again. Other failures drop the batch: an access time is worth
+ * no more. */
 static void write_batch(struct fs *fs, struct fs_atime *batch, uint32_t n)
 {
 	uint32_t left = n;

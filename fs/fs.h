@@ -75,8 +75,8 @@ struct fs_attr {
 	fs_ino parent; /* of a directory */
 };
 
-/* Times reach from 1677-09-21 to 2262-04-11; beyond that they are the first, or the last, whole second of it,
- * as the kernel does it for file systems that it knows the limits of. */
+/* Times reach from 1677-09-21 to 2262-04-11; beyond that they are the first, or the last, whole
+ * second of it, as the kernel does it for file systems that it knows the limits of. */
 int64_t fs_time_of(struct timespec t);
 struct timespec fs_time_split(int64_t ns);
 
@@ -220,18 +220,18 @@ int fs_readdir(struct fs *fs, fs_ino dir, uint64_t cookie, bool with_attr, fs_re
 
 #define FS_XATTR_CREATE	 1u
 #define FS_XATTR_REPLACE 2u
-/* With an access list: the caller may not keep setgid (he is not in the group, and without CAP_FSETID). */
+/* With an access list: the caller may not keep setgid (not in the group, without CAP_FSETID). */
 #define FS_XATTR_KILL_SGID 4u
-/* Names: user.*, trusted.*, security.* and the two of POSIX access lists; others ERR_UNSUPPORTED. An access
- * list sets the permission bits in the same transaction; one that says no more than they do is not kept.
- * ERR_INVAL: not a list. ERR_ACCESS: a default list for what is no directory. */
+/* Names: user.*, trusted.*, security.* and the two of POSIX access lists; others ERR_UNSUPPORTED. An
+ * access list sets the permission bits in the same transaction; one that says no more than they do is
+ * not kept. ERR_INVAL: not a list. ERR_ACCESS: a default list for what is no directory. */
 int fs_setxattr(struct fs *fs, fs_ino ino, struct slice name, struct slice value, unsigned flags);
 int fs_getxattr(struct fs *fs, fs_ino ino, struct slice name, struct buf *value);
 int fs_listxattr(struct fs *fs, fs_ino ino, struct buf *names); /* NUL-terminated names */
 int fs_removexattr(struct fs *fs, fs_ino ino, struct slice name);
 bool fs_written_here(struct fs *fs, fs_ino ino); /* open for writing in this mount */
-/* From memory: such a file had no security.capability when it was last seen or written. If it got one since,
- * elsewhere, a write takes it away all the same: its transaction checks. */
+/* From memory: such a file had no security.capability when it was last seen or written. If it got one
+ * since, elsewhere, a write takes it away all the same: its transaction checks. */
 bool fs_capability_known_absent(struct fs *fs, fs_ino ino);
 
 /* ---- locks: between all mounts (README.md, "Locks") ---- */

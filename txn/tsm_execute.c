@@ -494,8 +494,9 @@ static void field_put(struct buf *value, struct txn_field f, uint64_t v)
 		value->data[f.offset + i] = (uint8_t)(v >> 8 * i);
 }
 
-/* What an automatic update makes of a time. None gives one beyond the group's clock, which passes every
- * stamp before its changes are seen: what lies there (or, as a signed number, before 1970) is explicit. */
+/* What an automatic update makes of a time. None gives one beyond the group's clock, which passes
+ * every stamp before its changes are seen: what lies there (or, as a signed number, before 1970) is
+ * explicit. */
 static uint64_t touched(const struct tsm *t, const struct txn_mut *u, uint64_t stamp, uint64_t time)
 {
 	uint64_t clock = t->last > stamp ? t->last : stamp;

@@ -80,8 +80,9 @@ enum txn_mut_kind {
 	TXN_ADD,    /* field += number (two's complement); result returned only if want_result */
 	TXN_MAX,    /* field = max(field, number), unsigned */
 	TXN_SET,    /* field = value */
-	TXN_TOUCH,  /* an automatic time, in an 8-byte field: max(field, min(stamp, number)); but a field
-		     * beyond the group's clock has been set by hand, and gives way (README.md, "Time") */
+	TXN_TOUCH,  /* an automatic time, in an 8-byte field: max(field, min(stamp, number)); but a
+		     * field beyond the group's clock has been set by hand, and gives way (README.md,
+		     * "Time") */
 };
 
 struct txn_mut {

@@ -238,8 +238,8 @@ FSC_CASE(a_write_after_the_read_changes_nothing)
 	fs_file_close(f);
 }
 
-/* The store's clock is ahead of this mount's: a read is later than what it saw all the same, what is shown
- * is what will be stored, and it is not done again and again. */
+/* The store's clock is ahead of this mount's: a read is later than what it saw all the same, what is
+ * shown is what will be stored, and it is not done again and again. */
 FSC_CASE(a_slow_clock_does_no_harm)
 {
 	struct fsx_mount *n = fsx_mount(m->x);

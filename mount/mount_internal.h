@@ -70,7 +70,8 @@ struct mount_request {
 
 /* ---- mount_ops.c ---- */
 extern const struct fuse_lowlevel_ops mount__ops;
-/* The beginning of every request that may wait: an INTERRUPT of it, come or to come, reaches its fiber. */
+/* The beginning of every request that may wait: an INTERRUPT of it, come or to come, reaches its
+ * fiber. */
 struct fs *mount__fs_of(fuse_req_t req);
 void mount__reply_err(fuse_req_t req, int err); /* a code of base/err.h */
 

@@ -129,8 +129,8 @@ static void reply_xattr(fuse_req_t req, int err, const struct buf *b, size_t siz
 		fuse_reply_buf(req, (const char *)b->data, b->len);
 }
 
-/* Before every write the kernel asks for the size of security.capability, to take it away. The write's own
- * transaction does that, so the answer may be as old as the last look at the file. */
+/* Before every write the kernel asks for the size of security.capability, to take it away. The write's
+ * own transaction does that, so the answer may be as old as the last look at the file. */
 void mount__getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct fs *fs = mount__fs_of(req);

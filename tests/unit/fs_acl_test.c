@@ -146,7 +146,8 @@ static void creation_against_the_rule(void)
 		uint16_t perm = (uint16_t)asked, want;
 
 		acl.e[acl.count++] = (struct fs_acl_entry){FS_ACL_USER_OBJ, (uint16_t)owner, UINT32_MAX};
-		acl.e[acl.count++] = (struct fs_acl_entry){FS_ACL_GROUP_OBJ, (uint16_t)group, UINT32_MAX};
+		acl.e[acl.count++] =
+			(struct fs_acl_entry){FS_ACL_GROUP_OBJ, (uint16_t)group, UINT32_MAX};
 		if (masked)
 			acl.e[acl.count++] =
 				(struct fs_acl_entry){FS_ACL_MASK, (uint16_t)mask, UINT32_MAX};

@@ -1,6 +1,7 @@
 #include "tests/sim/sim_bells.h"
 
 #include "base/bytes.h"
+#include "base/check.h"
 #include "base/err.h"
 #include "base/fiber.h"
 #include "kv/kv.h"
@@ -8,6 +9,7 @@
 
 #define WAIT_MAX_NS (20 * NS_PER_S)
 #define LATE_NS	    (1 * NS_PER_S) /* for a cluster and a network without faults */
+#define LISTENERS   2u /* in each client */
 #define PAUSE_NS    (50 * NS_PER_MS)
 #define KEY_KIND    'Z'
 
@@ -30,7 +32,7 @@ static struct slice key_of(uint32_t bell, uint8_t out[TXN_KEY_HEAD])
 	return slice_of(out, TXN_KEY_HEAD);
 }
 
-int sim_bell_ring(struct kv_client *kv, uint32_t bell)
+static int ring(struct sim_bell_client *c, uint32_t bell)
 {
 	struct bell *b = &bells[bell];
 	uint8_t key[TXN_KEY_HEAD], value[8];
@@ -42,31 +44,49 @@ int sim_bell_ring(struct kv_client *kv, uint32_t bell)
 	txn_result_init(&r);
 	le64_put(value, ++b->count);
 	txn_put(&m, key_of(bell, key), slice_of(value, 8));
-	err = txn_exec(kv_client_executor(kv), &m, &r);
+	err = txn_exec(kv_client_executor(c->kv), &m, &r);
 	sim_note("bell %u: rung: %s", bell, err_text(err));
 	if (!err && r.stamp > b->acked) {
 		b->acked = r.stamp;
 		b->acked_ns = sim_now();
 	}
+	*c->lost |= err == ERR_SESSION;
 	sim_bell_stats.rings += err == 0;
 	txn_result_release(&r);
 	txn_mini_release(&m);
 	return err;
 }
 
-static bool no_faults(void)
+void sim_bell_ring(struct sim_bell_client *c)
 {
+	if (c->bells)
+		(void)ring(c, (uint32_t)sim_below(c->bells));
+}
+
+void sim_bell_ring_last(struct sim_bell_client *c)
+{
+	for (uint32_t i = 0; i < c->bells; i++)
+		while (!*c->lost && ring(c, i) != 0)
+			(void)fiber_sleep(PAUSE_NS);
+	c->rung = true;
+}
+
+struct listener {
+	const struct sim_bell_client *c;
+	uint32_t bell;
+	uint64_t version; /* as heard last */
+};
+
+/* In the end a minority of the nodes is frozen, in any case. */
+static bool no_faults(const struct listener *l)
+{
+	if (*l->c->stop)
+		return false;
 	for (unsigned i = 0; i < SIM_FAULT_COUNT; i++)
 		if (sim_fault_count(i))
 			return false;
 	return true;
 }
-
-struct listener {
-	const struct sim_bell_watch *w;
-	uint32_t bell;
-	uint64_t version; /* as heard last */
-};
 
 static void judge_news(const struct listener *l, uint64_t now, uint64_t acked)
 {
@@ -88,7 +108,7 @@ static void judge_silence(const struct listener *l, uint64_t begin_ns, uint64_t 
 
 	if (sim_now() - begin_ns < wait_ns / 2) /* the client's clock is another */
 		sim_violation("bell %u: a watch gave up early", l->bell);
-	if (b->acked > l->version && sim_now() - b->acked_ns > LATE_NS && no_faults())
+	if (b->acked > l->version && sim_now() - b->acked_ns > LATE_NS && no_faults(l))
 		sim_violation("bell %u: nobody told of a write for %.3f s", l->bell,
 			      (double)(sim_now() - b->acked_ns) / NS_PER_S);
 }
@@ -99,7 +119,7 @@ static void listen_once(struct listener *l)
 	uint64_t begin = sim_now(), acked = b->acked, now = 0;
 	uint64_t wait = sim_below(WAIT_MAX_NS);
 	uint8_t key[TXN_KEY_HEAD];
-	int err = kv_client_watch(l->w->kv, key_of(l->bell, key), l->version, wait, &now);
+	int err = kv_client_watch(l->c->kv, key_of(l->bell, key), l->version, wait, &now);
 	uint64_t v[3] = {l->bell, now, (uint64_t)-err};
 
 	sim_note("bell %u: %s, version %llu", l->bell, err_text(err), (unsigned long long)now);
@@ -113,11 +133,11 @@ static void listen_once(struct listener *l)
 		sim_bell_stats.heard++;
 		judge_news(l, now, acked);
 		if (begin > b->acked_ns && acked > l->version && sim_now() - begin > LATE_NS &&
-		    no_faults())
+		    no_faults(l))
 			sim_violation("bell %u: a watch looked for %.3f s", l->bell,
 				      (double)(sim_now() - begin) / NS_PER_S);
 		if (acked < b->acked && now >= b->acked && sim_now() - b->acked_ns > LATE_NS &&
-		    no_faults())
+		    no_faults(l))
 			sim_violation("bell %u: told of a write after %.3f s", l->bell,
 				      (double)(sim_now() - b->acked_ns) / NS_PER_S);
 		l->version = now;
@@ -126,22 +146,31 @@ static void listen_once(struct listener *l)
 
 static bool is_over(const struct listener *l)
 {
-	const struct sim_bell_watch *w = l->w;
-
-	if (*w->lost)
+	if (*l->c->lost)
 		return true;
-	return *w->stop && *w->last_done && l->version >= bells[l->bell].acked;
+	return *l->c->stop && l->c->rung && l->version >= bells[l->bell].acked;
 }
 
-void sim_bell_watch(const struct sim_bell_watch *w)
+static void listen_fiber(void *arg)
 {
-	struct listener l = {.w = w, .bell = (uint32_t)sim_below(w->bells)};
+	struct sim_bell_client *c = arg;
+	struct listener l = {.c = c, .bell = (uint32_t)sim_below(c->bells)};
 
 	while (!is_over(&l)) {
 		listen_once(&l);
-		if (!*w->stop && sim_chance(200000))
-			l = (struct listener){.w = w, .bell = (uint32_t)sim_below(w->bells)};
-		if (!*w->stop && sim_chance(300000))
+		if (!*c->stop && sim_chance(200000))
+			l = (struct listener){.c = c, .bell = (uint32_t)sim_below(c->bells)};
+		if (!*c->stop && sim_chance(300000))
 			(void)fiber_sleep(sim_below(PAUSE_NS));
 	}
+	c->ended(c->ctx);
+}
+
+uint32_t sim_bell_listen(struct sim_bell_client *c, struct fiber_sched *fibers)
+{
+	uint32_t n = c->bells ? LISTENERS : 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		CHECK(fiber_start(fibers, listen_fiber, c) == 0);
+	return n;
 }

@@ -16,7 +16,6 @@
 
 #define CLIENTS_MAX    8u
 #define FIBERS_MAX     8u
-#define WATCHERS       2u /* in each client */
 #define OPEN_RETRY_NS  (50 * NS_PER_MS)
 #define REPLACE_MIN_NS (100 * NS_PER_MS)
 #define REPLACE_MAX_NS (3 * NS_PER_S)
@@ -36,7 +35,7 @@ struct client {
 	struct fiber *waiter;
 	bool replacing;
 	bool lost; /* its session was closed */
-	bool rung; /* its last calls have rung all bells */
+	struct sim_bell_client bells;
 	uint64_t evicted_ns; /* when that was done, in every group; 0: it was not */
 	uint64_t call_since[FIBERS_MAX]; /* 0: none is under way */
 };
@@ -514,19 +513,6 @@ static void do_set(struct worker *w)
 
 /* ---- clients ---- */
 
-static bool ring(struct worker *w, uint32_t bell)
-{
-	int err;
-
-	w->c->call_since[w->index] = sim_now();
-	sim_load_stats.calls++;
-	err = sim_bell_ring(w->c->kv, bell);
-	sim_load_stats.ok += err == 0;
-	w->c->lost |= err == ERR_SESSION;
-	w->c->call_since[w->index] = 0;
-	return err == 0;
-}
-
 static void one_call(struct worker *w)
 {
 	switch (1 + sim_below(cfg.bells ? 6 : 5)) {
@@ -553,22 +539,15 @@ static void one_call(struct worker *w)
 			do_set(w);
 		break;
 	case BELL:
-		(void)ring(w, (uint32_t)sim_below(cfg.bells));
+		w->c->call_since[w->index] = sim_now();
+		sim_bell_ring(&w->c->bells);
+		w->c->call_since[w->index] = 0;
 	}
-}
-
-/* Who watches must hear of these. */
-static void last_rings(struct worker *w)
-{
-	for (uint32_t i = 0; i < cfg.bells; i++)
-		while (!w->c->lost && !ring(w, i))
-			(void)fiber_sleep(OPEN_RETRY_NS);
-	w->c->rung = true;
 }
 
 static void last_calls(struct worker *w)
 {
-	last_rings(w);
+	sim_bell_ring_last(&w->c->bells);
 	for (uint32_t i = 0; i < cfg.registers; i++)
 		read_register(w, i);
 	for (uint32_t i = 0; i < cfg.sets; i++)
@@ -581,8 +560,10 @@ static void last_calls(struct worker *w)
 		do_counter(w);
 }
 
-static void fiber_ended(struct client *c)
+static void fiber_ended(void *ctx)
 {
+	struct client *c = ctx;
+
 	if (--c->fibers_left == 0)
 		fiber_wake(c->waiter);
 }
@@ -599,19 +580,6 @@ static void worker_fiber(void *arg)
 	if (w->index == 0 && !c->lost)
 		last_calls(w);
 	mem_free(w);
-	fiber_ended(c);
-}
-
-static void watcher_fiber(void *arg)
-{
-	struct client *c = arg;
-	struct sim_bell_watch w = {.kv = c->kv,
-				   .bells = cfg.bells,
-				   .stop = &finishing,
-				   .last_done = &c->rung,
-				   .lost = &c->lost};
-
-	sim_bell_watch(&w);
 	fiber_ended(c);
 }
 
@@ -665,16 +633,14 @@ static void client_fn(struct sim_client_env *e)
 	while (cfg.accounts + cfg.counters > 0 && open_accounts(c) != 0)
 		fiber_sleep(OPEN_RETRY_NS);
 	c->waiter = fiber_self();
-	c->fibers_left = cfg.fibers;
+	c->bells = (struct sim_bell_client){.kv = c->kv, .bells = cfg.bells, .stop = &finishing,
+					    .lost = &c->lost, .ended = fiber_ended, .ctx = c};
+	c->fibers_left = cfg.fibers + sim_bell_listen(&c->bells, loop_fibers(e->loop));
 	for (uint32_t i = 0; i < cfg.fibers; i++) {
 		struct worker *w = mem_must_alloc(sizeof(*w));
 
 		*w = (struct worker){.c = c, .index = i, .id = ++last_worker};
 		CHECK(fiber_start(loop_fibers(e->loop), worker_fiber, w) == 0);
-	}
-	for (uint32_t i = 0; cfg.bells && i < WATCHERS; i++) {
-		c->fibers_left++;
-		CHECK(fiber_start(loop_fibers(e->loop), watcher_fiber, c) == 0);
 	}
 	while (c->fibers_left > 0)
 		fiber_park();
@@ -704,7 +670,7 @@ static void client_start(void *ctx)
 	struct client *c = ctx;
 	char name[24];
 
-	c->replacing = c->lost = c->rung = false;
+	c->replacing = c->lost = false;
 	c->evicted_ns = 0;
 	c->kv = NULL;
 	memset(c->call_since, 0, sizeof(c->call_since));

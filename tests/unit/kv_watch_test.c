@@ -81,7 +81,8 @@ static int answer(uint64_t call, uint64_t *version)
 			CHECK_INT_EQ(err, 1); /* one answer to one call */
 			err = a->err;
 			if (!err)
-				CHECK_OK(kv_watch_reply_decode(buf_slice(&a->body), version ? version : &unused));
+				CHECK_OK(kv_watch_reply_decode(buf_slice(&a->body),
+							       version ? version : &unused));
 		}
 	}
 	return err;

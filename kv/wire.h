@@ -32,7 +32,7 @@ enum kv_frame {
 	KV_CHECKSUM = 27,  /* group u64 -> applied slot u64 | crc u64 */
 	KV_ADMIN = 28,	   /* group u64 | tsm command (CLOSE, FLOOR): proposed as it is */
 	KV_WATCH = 29,	   /* group u64 | kv_watch_request -> version u64, once it is another one;
-			    * ERR_TIMEOUT after the wait. Unknown to nodes before 0.5: ERR_UNSUPPORTED */
+			    * ERR_TIMEOUT after the wait. Nodes that do not know it: ERR_UNSUPPORTED */
 };
 
 struct kv_envelope {

@@ -1,7 +1,5 @@
 /* `paxfs where`: on which shard, group and nodes a file lives. */
 #include <jansson.h>
-#include <limits.h>
-#include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,6 +7,7 @@
 #include "base/mem.h"
 #include "tools/cli.h"
 #include "tools/commands.h"
+#include "tools/mounted.h"
 
 static const char help[] =
 	"usage: paxfs where PATH...\n\n"
@@ -22,59 +21,6 @@ struct where_args {
 	char **paths;
 	int count;
 };
-
-/* As realpath(), but the last component is not followed. */
-static bool real_name(const char *path, char out[PATH_MAX])
-{
-	const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
-	char *dir;
-	size_t n;
-	bool ok;
-
-	if (*last == '\0' || strcmp(last, ".") == 0 || strcmp(last, "..") == 0)
-		return realpath(path, out) != NULL;
-	dir = slash ? mem_must_printf("%.*s/", (int)(slash - path), path) : mem_must_strdup(".");
-	ok = realpath(dir, out) != NULL;
-	mem_free(dir);
-	n = ok ? strlen(out) : 0;
-	if (!ok || n + 1 + strlen(last) >= PATH_MAX)
-		return false;
-	snprintf(out + n, PATH_MAX - n, "%s%s", n > 1 ? "/" : "", last);
-	return true;
-}
-
-/* The key of @path when it lies inside a paxfs mount; fills *endpoints (owned) from it. NULL if not.
- * The last component is not followed: of a symlink, its own place is shown. */
-static char *key_in_mount(const char *path, char **endpoints)
-{
-	char real[PATH_MAX];
-	FILE *mounts;
-	struct mntent *e;
-	char *key = NULL;
-	size_t best = 0;
-
-	mounts = setmntent("/proc/self/mounts", "re");
-	if (!mounts)
-		return NULL;
-	if (!real_name(path, real)) {
-		endmntent(mounts);
-		return NULL;
-	}
-	while ((e = getmntent(mounts)) != NULL) {
-		size_t n = strlen(e->mnt_dir);
-
-		if (strcmp(e->mnt_type, "fuse.paxfs") != 0 || n < best ||
-		    strncmp(real, e->mnt_dir, n) != 0 || (real[n] != '/' && real[n] != '\0'))
-			continue;
-		best = n;
-		mem_free(key);
-		mem_free(*endpoints);
-		key = mem_must_strdup(real[n] ? real + n : "/");
-		*endpoints = mem_must_strdup(e->mnt_fsname);
-	}
-	endmntent(mounts);
-	return key;
-}
 
 static void group_text(const struct kv_layout *l, uint32_t group, char out[128])
 {
@@ -133,7 +79,7 @@ static int run(struct cli_session *s, void *ctx)
 	int rc = CLI_OK;
 
 	for (int i = 0; i < a->count; i++) {
-		char *endpoints = NULL, *key = key_in_mount(a->paths[i], &endpoints);
+		char *endpoints = NULL, *key = mounted_key(a->paths[i], &endpoints);
 		struct fs_where w = {.ino = 0};
 		int err = fs_where(s->fs, slice_str(key ? key : a->paths[i]), &w);
 
@@ -146,19 +92,6 @@ static int run(struct cli_session *s, void *ctx)
 		mem_free(endpoints);
 	}
 	return rc;
-}
-
-/* The mount that holds the first path names its store, unless it was given another name (fsname=). */
-static void store_of_mount(struct where_args *a)
-{
-	char *source = NULL, *numeric;
-	struct msg m = {""};
-
-	mem_free(key_in_mount(a->paths[0], &source));
-	numeric = source ? cli_resolve_list(source, &m) : NULL;
-	if (numeric)
-		a->o.endpoints = numeric;
-	mem_free(source);
 }
 
 int cmd_where(int argc, char **argv)
@@ -184,7 +117,7 @@ int cmd_where(int argc, char **argv)
 	if (rc < 0 && a.count == 0)
 		rc = cli_usage("where", "which file?");
 	if (rc < 0 && !a.o.endpoints)
-		store_of_mount(&a);
+		a.o.endpoints = mounted_store(a.paths[0]);
 	if (rc < 0)
 		rc = cli_run(&a.o, CLI_FS, run, &a);
 	cli_client_options_release(&a.o);

@@ -54,7 +54,8 @@ _paxfs_value() {
 		*:--ready-fd | *:--clients | *:--size | *:--reads | *:--duration | *:--keys | \
 		*:--transaction | init:-g | local:-[ng] | node:-[iljam] | bench:-[csrdkT] | \
 		init:-t | status:-t | get:-t | put:-t | del:-t | ls:-t | mget:-t | mput:-t | cas:-t | \
-		swap:-t | where:-t | fsck:-t | bench:-t) COMPREPLY=() ;;
+		swap:-t | where:-t | watch:-[tnk] | *:--count | *:--stored-key | fsck:-t | \
+		bench:-t) COMPREPLY=() ;;
 	*) return 1 ;;
 	esac
 }
@@ -80,7 +81,7 @@ _paxfs() {
 	*:-*) _paxfs_words "$(_paxfs_options "$program" "$command")" ;;
 	local:*) _paxfs_words 'up down status' ;;
 	mount:*) _paxfs_files -d ;;
-	where:*) _paxfs_files ;;
+	where:* | watch:*) _paxfs_files ;;
 	mput:*) # KEY=@FILE is several words to readline, but @ stays with the last one
 		[[ $prev == *@ ]] && mapfile -t COMPREPLY < <(compgen -P @ -f -- "$cur")
 		;;

@@ -75,6 +75,22 @@ test_status_and_where() {
 	"$PAXFS" where "$MNT/app/conf" | grep -q 'group [1-4] (leader node [1-3], replicas'
 	"$PAXFS" where app/conf -o json | grep -q '"replicas"'
 }
+test_watch_tells_of_changes() {
+	use_store
+	"$PAXFS" put w/key 1
+	"$PAXFS" watch w/key -n 2 -t 20 >"$T/watch" &
+	watcher=$!
+	until_true 10 test -s "$T/watch"
+	"$PAXFS" put w/key 2
+	wait "$watcher"
+	[ "$(sort -un "$T/watch" | wc -l)" -eq 2 ]
+	"$PAXFS" watch "$MNT/w/key" -n 1 -o json | grep -q '"absent":false'
+	"$PAXFS" del w/key
+	[ "$("$PAXFS" watch w/key -n 1)" = absent ]
+	[ "$(rc_of "$PAXFS" watch w/key -n 2 -t 0.5)" = 1 ]
+	[ "$(rc_of "$PAXFS" watch)" = 2 ]
+	[ "$(rc_of "$PAXFS" watch -k xyz)" = 2 ]
+}
 test_bench_runs() {
 	use_store
 	"$PAXFS" bench -d 0.3 -c 4 -r 50 | grep -q 'p99'
@@ -101,7 +117,7 @@ test_exit_codes() {
 	[ "$(rc_of "$PAXFS" status -e 127.0.0.1:1 -t 1)" = 3 ]
 }
 test_every_command_has_help() {
-	for c in local node init mount status get put del ls mget mput cas swap where fsck bench; do
+	for c in local node init mount status get put del ls mget mput cas swap where watch fsck bench; do
 		"$PAXFS" $c --help | grep -q "^usage: paxfs $c"
 	done
 	"$PAXFS" --help | grep -q COMMAND

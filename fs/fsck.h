@@ -62,6 +62,7 @@ enum ck_kind {
 	CK_GAP,		 /* ino: blocks are absent, and it does not say so */
 	CK_STRIPE,	 /* data id, block: not marked */
 	CK_XATTR,	 /* ino: attributes without inode, or not as its record says */
+	CK_LOCKS,	 /* ino: locks without inode, or of sessions that ended */
 };
 
 struct ck_suspect {
@@ -106,6 +107,7 @@ void ck__clear(struct ck *c); /* the tables */
 int ck__suspect(struct ck_list *l, const struct ck_suspect *s); /* ERR_NOMEM */
 int ck__collect(struct ck *c);			/* from the tables */
 int ck__verify(struct ck *c, const struct ck_suspect *s); /* looks, reports, mends */
+int ck__verify_locks(struct ck *c, const struct ck_suspect *s); /* fsck_locks.c */
 
 /* ---- attributes ---- */
 void ck__take_xattr(struct ck_inode *e, struct slice name, struct slice value);

@@ -345,6 +345,8 @@ int ck__verify(struct ck *c, const struct ck_suspect *s)
 		return verify_stripe(c, s);
 	case CK_XATTR:
 		return ck__verify_xattr(c, s);
+	case CK_LOCKS:
+		return ck__verify_locks(c, s);
 	}
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include "base/bytes.h"
 #include "fs/fsck.h"
+#include "fs/lock_table.h"
 
 static struct ck_inode *inode_of(struct ck *c, fs_ino ino)
 {
@@ -236,6 +237,22 @@ static int take_reap(struct ck *c, const struct fs_key_parts *p, const struct tx
 	return 0;
 }
 
+static int take_locks(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it)
+{
+	struct ck_suspect s = {.kind = CK_LOCKS, .ino = p->number};
+	struct lock_table t;
+	int err;
+
+	lock_table_init(&t);
+	err = lock_table_decode(it->value, &t);
+	lock_table_release(&t);
+	if (p->rest.len != 0 || err == ERR_CORRUPT) {
+		bad_record(c, it, "damaged record of locks", true);
+		return 0;
+	}
+	return err || c->round > 0 ? err : ck__suspect(&c->verify, &s);
+}
+
 static int take_item(struct ck *c, const struct txn_item *it)
 {
 	struct fs_key_parts p;
@@ -266,8 +283,9 @@ static int take_item(struct ck *c, const struct txn_item *it)
 		c->r->xattrs += counting(c);
 		ck__take_xattr(inode_of(c, p.number), p.rest, it->value);
 		return 0;
-	case FS_KIND_SYSTEM:
 	case FS_KIND_LOCK:
+		return take_locks(c, &p, it);
+	case FS_KIND_SYSTEM:
 		return 0;
 	default:
 		bad_record(c, it, "a key of no kind", false);

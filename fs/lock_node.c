@@ -333,6 +333,13 @@ static int edit_nothing(struct lock_call *c, struct lock_table *t)
 	return LOCK_SAME;
 }
 
+int lock__drop_dead(struct fs *fs, struct lock_node *n)
+{
+	struct lock_call c = {.fs = fs, .n = n};
+
+	return lock__change(&c, edit_nothing, false);
+}
+
 static void mend(struct fs *fs, struct fs_task *t)
 {
 	struct lock_node *n = lock__node_get(fs, t->arg);

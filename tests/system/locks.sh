@@ -124,6 +124,7 @@ test_local_locks_are_local() {
 }
 test_an_evicted_mount_cannot_write() {
 	store
+	rm -f "$MNT/held"
 	hold_on_second
 	waiter_on_first
 	"$PAXFS" clients --evict "$(session_of "$MNT2")"

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "fs/lock_table.h"
 #include "tests/lib/fs_case.h"
 
 #define ROOT FS_ROOT_INO
@@ -501,6 +502,55 @@ static void nothing_is_told_of_work_in_progress(void)
 	}
 }
 
+static void put_locks(struct fsx_mount *m, fs_ino ino, uint64_t session)
+{
+	struct fs_lock l = {.kind = FS_LOCK_POSIX,
+			    .mode = FS_LOCK_EXCLUSIVE,
+			    .end = 9,
+			    .owner = 1,
+			    .session = session};
+	struct lock_table t;
+	struct buf b = BUF_INIT;
+	struct fs_key k;
+
+	lock_table_init(&t);
+	CHECK_OK(lock_table_set(&t, &l));
+	l.session = m->b.session;
+	CHECK_OK(lock_table_wait(&t, &l));
+	lock_table_encode(&b, &t);
+	fs__key_head(&k, fs__place(ino), ino, FS_KIND_LOCK);
+	m->x->version++;
+	fsx_put(m->x, fs__key_slice(&k), buf_slice(&b));
+	lock_table_release(&t);
+	buf_release(&b);
+}
+
+FSC_CASE(locks_that_nobody_holds)
+{
+	struct tree t = plant(m);
+	struct lock_table left;
+	struct fsx_rec *r;
+	struct fs_key k;
+
+	put_locks(m, 4711, m->b.session);
+	expect_mended(m, "is not there, but has locks");
+	CHECK_U64_EQ(fsx_count(m->x, FS_KIND_LOCK), 0);
+	put_locks(m, t.f, 4711); /* its waiter lives */
+	expect_mended(m, "1 locks of mounts that ended");
+	fs__key_head(&k, fs__place(t.f), t.f, FS_KIND_LOCK);
+	r = fsx_find(m->x, fs__key_slice(&k));
+	CHECK_TRUE(r != NULL);
+	lock_table_init(&left);
+	CHECK_OK(lock_table_decode(buf_slice(&r->value), &left));
+	CHECK_U64_EQ(left.held.count, 0);
+	CHECK_U64_EQ(left.waiters.count, 1);
+	lock_table_release(&left);
+	m->x->version++;
+	fsx_put(m->x, fs__key_slice(&k), slice_str("locks"));
+	expect_mended(m, "damaged record of locks");
+	CHECK_U64_EQ(fsx_count(m->x, FS_KIND_LOCK), 0);
+}
+
 static const struct check_test tests[] = {
 	CHECK_TEST(nothing_is_wrong),
 	CHECK_TEST(a_name_without_an_inode),
@@ -519,6 +569,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(attributes_without_an_inode_or_a_mark),
 	CHECK_TEST(marks_of_lists_and_capabilities),
 	CHECK_TEST(lists_that_are_none_or_do_not_fit),
+	CHECK_TEST(locks_that_nobody_holds),
 	CHECK_TEST(orphans_of_dead_mounts),
 	CHECK_TEST(nothing_is_told_of_work_in_progress),
 };

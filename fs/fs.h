@@ -254,11 +254,11 @@ struct fs_lock_wait { /* one blocking call; zero-initialise */
 	struct fiber *fiber;
 	bool waiting, interrupted;
 };
-/* The call gives up with ERR_INTERRUPTED, at once where it waits for the lock. From the loop's thread. */
+/* The call gives up with ERR_INTERRUPTED, at once where it waits for the lock. On the loop's thread. */
 void fs_lock_interrupt(struct fs_lock_wait *w);
 
-/* Takes, converts or (FS_LOCK_NONE) gives up. With @w it waits, else ERR_WOULD_BLOCK. ERR_DEADLOCK (POSIX
- * only), ERR_STALE, ERR_TOO_BIG (too many locks of one inode), ERR_UNSUPPORTED (no session),
+/* Takes, converts or (FS_LOCK_NONE) gives up. With @w it waits, else ERR_WOULD_BLOCK. ERR_DEADLOCK
+ * (POSIX only), ERR_STALE, ERR_TOO_BIG (too many locks of one inode), ERR_UNSUPPORTED (no session),
  * ERR_SESSION. After an error the owner holds what it held before (flock: perhaps nothing). */
 int fs_lock_set(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs_lock_wait *w);
 /* A lock that is in the way of @want; its mode is FS_LOCK_NONE when there is none. */

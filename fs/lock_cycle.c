@@ -1,7 +1,7 @@
 /* Who is in the way: sessions that may be dead, and owners that wait in a circle.
  *
  * Each waiter for a POSIX lock has a key in group 0, lock-wait/ session owner ticket, which holds the
- * inode that it waits at; it comes and goes with the waiter, in one transaction. A search starts with the
+ * inode that it waits at; it comes and goes with the waiter, in one transaction. A search starts at the
  * inode at hand and follows waiters to further inodes. It reads the records of all inodes met so far in
  * one transaction: a circle among them is one that was there at that moment.
  */

@@ -1,5 +1,5 @@
-/* All locks of the store, with a path of each inode: for people. Two scans of all keys but file data, the
- * second one, for the names, only when there are locks. */
+/* All locks of the store, with a path of each inode: for people. Two scans of all keys but file data,
+ * the second one, for the names, only when there are locks. */
 #include "fs/lock_internal.h"
 
 #define LIST_PAGE 1024u

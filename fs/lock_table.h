@@ -40,7 +40,8 @@ static inline bool fs__lock_same_owner(const struct fs_lock *a, const struct fs_
 /* May they not be held at the same time? */
 bool fs__lock_conflict(const struct fs_lock *a, const struct fs_lock *b);
 
-/* A held lock that @want has to wait for, from number *@at on; *@at: the one to go on with. NULL: none. */
+/* A held lock that @want has to wait for, from number *@at on; *@at: the one to go on with. NULL: no
+ * more. */
 const struct fs_lock *lock_table_blocker(const struct lock_table *t, const struct fs_lock *want,
 					 uint32_t *at);
 /* A waiter that came before @want (which may be one, known by its ticket), wants what @want would take
@@ -66,6 +67,7 @@ uint32_t lock_table_drop_owner(struct lock_table *t, const struct fs_lock *of);
 /* ---- record ---- */
 
 void lock_table_encode(struct buf *out, const struct lock_table *t);
-int lock_table_decode(struct slice value, struct lock_table *t); /* into an empty one; ERR_CORRUPT, ERR_NOMEM */
+/* Into an empty one; what is in it after ERR_CORRUPT or ERR_NOMEM is to be released. */
+int lock_table_decode(struct slice value, struct lock_table *t);
 
 #endif

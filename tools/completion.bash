@@ -37,7 +37,7 @@ _paxfs_mount_options() {
 	[[ $cur == *,* ]] && before=${cur%,*},
 	compopt -o nospace 2>/dev/null
 	mapfile -t COMPREPLY < <(compgen -P "$before" -W "ro rw noatime relatime timeout= allow_other
-		default_permissions suid nosuid dev nodev exec noexec fsname= max_background= debug" \
+		default_permissions suid nosuid dev nodev exec noexec fsname= max_background= locallocks debug" \
 		-- "${cur##*,}")
 }
 
@@ -49,12 +49,13 @@ _paxfs_value() {
 	*:--data | *:--mount | local:-d | local:-m | node:-d) _paxfs_files -d ;;
 	*:--file | *:--log | get:-f | put:-f | node:-L | mount:-L) _paxfs_files ;;
 	init:-r | init:--replicas) _paxfs_words '1 3 5' ;;
-	*:-e | *:--endpoints | mount:-t | *:--timeout | *:--join | *:--listen | *:--advertise | \
+	clients:-E | clients:--evict | *:-e | *:--endpoints | mount:-t | \
+		*:--timeout | *:--join | *:--listen | *:--advertise | \
 		*:--expect | cas:-x | *:--id | *:--nodes | *:--groups | *:--memory | *:--bootstrap | \
 		*:--ready-fd | *:--clients | *:--size | *:--reads | *:--duration | *:--keys | \
 		*:--transaction | init:-g | local:-[ng] | node:-[iljam] | bench:-[csrdkT] | \
 		init:-t | status:-t | get:-t | put:-t | del:-t | ls:-t | mget:-t | mput:-t | cas:-t | \
-		swap:-t | where:-t | watch:-[tnk] | *:--count | *:--stored-key | fsck:-t | \
+		swap:-t | where:-t | watch:-[tnk] | *:--count | *:--stored-key | locks:-t | clients:-t | fsck:-t | \
 		bench:-t) COMPREPLY=() ;;
 	*) return 1 ;;
 	esac

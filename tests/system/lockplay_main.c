@@ -1,5 +1,6 @@
-/* Locks as processes see them, from two mounts: lockplay MNT MNT2 SCENARIO. Each player is a process that
- * does what the play tells it and answers with an errno; a play that goes wrong says where, and exits 1. */
+/* Locks as processes see them, from two mounts: lockplay MNT MNT2 PLAY. Each player is a process that
+ * does what the play tells it and answers with an errno; a play that goes wrong says where, and exits 1.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

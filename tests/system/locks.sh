@@ -105,7 +105,7 @@ test_read_only_mounts_lock_too() {
 	"$PAXFS" mount -o ro "$EP" "$T/ro"
 	exec 5<"$T/ro/ro"
 	flock -s -n 5
-	! flock -n "$MNT/ro" true
+	if flock -n "$MNT/ro" true; then die "the reader's lock does not hold"; fi
 	exec 5<&-
 	flock -w 5 "$MNT/ro" true
 	umount "$T/ro"
@@ -117,7 +117,7 @@ test_local_locks_are_local() {
 	"$PAXFS" mount -o locallocks "$EP" "$T/local"
 	exec 5<"$T/local/l"
 	flock -n 5
-	! flock -n "$T/local/l" true
+	if flock -n "$T/local/l" true; then die "no lock in one mount"; fi
 	flock -n "$MNT/l" true
 	exec 5<&-
 	umount "$T/local"
@@ -148,7 +148,7 @@ test_a_killed_mount_holds_nothing_when_its_session_is_over() {
 	hold_on_second
 	waiter_on_first
 	kill -9 "$pid"
-	! flock -n "$MNT/held" true
+	if flock -n "$MNT/held" true; then die "the session is not over yet"; fi
 	"$PAXFS" clients --evict "$(session_of "$MNT2")" # what 60 s of silence do, too
 	wait "$WAITER"
 	let_go

@@ -104,7 +104,8 @@ static void waiters_in_order(void)
 {
 	struct fs_lock one = lock_of(1, FS_LOCK_SHARED, 0, 9);
 	struct lock_table t = held(&one, 1);
-	struct fs_lock two = lock_of(2, FS_LOCK_EXCLUSIVE, 0, 9), three = lock_of(3, FS_LOCK_SHARED, 3, 3);
+	struct fs_lock two = lock_of(2, FS_LOCK_EXCLUSIVE, 0, 9);
+	struct fs_lock three = lock_of(3, FS_LOCK_SHARED, 3, 3);
 
 	two.ticket = 1;
 	three.ticket = 2;

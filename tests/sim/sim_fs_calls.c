@@ -30,7 +30,10 @@ struct slice fsim__name(enum fsim_name n)
 
 struct slice fsim__xattr_name(unsigned x)
 {
-	static const char *const names[FSIM_XATTRS] = {"user.x", "user.y", "trusted.z"};
+	static const char *const names[FSIM_XATTRS] = {"user.x", "user.y", "trusted.z",
+							"system.posix_acl_access",
+							"system.posix_acl_default",
+							"security.capability"};
 
 	return slice_str(names[x]);
 }
@@ -229,8 +232,11 @@ static void xattr(struct fsim_worker *w, enum fsim_kind kind)
 	c->xattr = (unsigned)sim_below(FSIM_XATTRS);
 	name = fsim__xattr_name(c->xattr);
 	if (kind == CALL_SETXATTR) {
-		c->flags = flags[sim_below(4)];
-		c->data = new_bytes(8 * (1 + sim_below(4)));
+		c->flags = fsim__is_list(c->xattr) ? 0 : flags[sim_below(4)];
+		c->data = fsim__is_list(c->xattr)
+				  ? fsim__list((uint32_t)sim_below(01000), sim_chance(700000),
+					       (unsigned)sim_below(64))
+				  : new_bytes(8 * (1 + sim_below(4)));
 	}
 	fsim__run(w, c);
 	if (kind == CALL_SETXATTR)

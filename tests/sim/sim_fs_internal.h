@@ -37,7 +37,17 @@ enum fsim_name {
 #define FSIM_TREE_NAMES	  5u
 #define FSIM_WANDER_FIRST NAME_MA
 #define FSIM_WANDER_DIRS  3u
-#define FSIM_XATTRS	  3u
+
+enum fsim_xattr { /* the first ones mean nothing */
+	FSIM_X_ACCESS = 3,
+	FSIM_X_DEFAULT,
+	FSIM_X_CAPABILITY, /* goes with each change of contents */
+	FSIM_XATTRS
+};
+static inline bool fsim__is_list(unsigned x)
+{
+	return x == FSIM_X_ACCESS || x == FSIM_X_DEFAULT;
+}
 
 struct slice fsim__name(enum fsim_name n);
 struct slice fsim__xattr_name(unsigned x);
@@ -160,6 +170,13 @@ void fsim__forget_handles(struct fsim_worker *w, bool close);
 int fsim__make_first(struct fsim_worker *w);
 void fsim__tree_call(struct fsim_worker *w);
 void fsim__wander_call(struct fsim_worker *w);
+
+/* ---- sim_fs_lists.c: access lists ---- */
+/* For this mode; @full: with a user and a mask. @named: the permissions of the user and of the group. */
+struct slice fsim__list(uint32_t mode, bool full, unsigned named);
+bool fsim__list_is_full(struct slice list);
+uint32_t fsim__list_mode(struct slice list);
+struct slice fsim__list_with(struct slice list, uint32_t mode); /* as chmod makes it */
 
 /* ---- sim_fs_files.c ---- */
 void fsim__files_init(void);

@@ -347,7 +347,10 @@ static bool permissions_changed(const struct fsim_call *c, uint64_t dir)
 {
 	const struct fsim_object *o = fsim__object(OBJ_MODE, dir, 0);
 
-	return o->count > 2 && o->v[2].lo_ns <= c->return_ns;
+	if (o->count > 2 && o->v[2].lo_ns <= c->return_ns)
+		return true;
+	o = fsim__object(OBJ_XATTR, dir, FSIM_X_ACCESS); /* with a list, any change may be one of it */
+	return o->count > 1 && o->v[1].lo_ns <= c->return_ns;
 }
 
 static bool make_refused(const struct fsim_call *c)
@@ -418,6 +421,10 @@ static bool inode_refused(const struct fsim_call *c)
 	case ERR_NO_DATA:
 		return xattr &&
 		       ever(c, OBJ_XATTR, c->ino, c->xattr, (struct ask){.what = IS, .number = 0});
+	case ERR_UNSUPPORTED:
+		return xattr && fsim__is_list(c->xattr) && type == S_IFLNK;
+	case ERR_ACCESS:
+		return c->kind == CALL_SETXATTR && c->xattr == FSIM_X_DEFAULT && type != S_IFDIR;
 	case ERR_EXISTS:
 		return c->kind == CALL_SETXATTR && c->flags & FS_XATTR_CREATE &&
 		       ever(c, OBJ_XATTR, c->ino, c->xattr, (struct ask){.what = IS, .number = 1});

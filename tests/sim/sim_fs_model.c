@@ -194,6 +194,25 @@ static void can_make(const struct fsim_call *c)
 	must(c, !value(OBJ_NAME, c->dir, c->name), "the name exists");
 }
 
+/* The mode of what is made, and the lists that it inherits. */
+static uint32_t inherit(const struct fsim_call *c)
+{
+	const struct fsim_version *v = fsim__now(OBJ_XATTR, c->dir, FSIM_X_DEFAULT);
+	struct slice list = v->data;
+	uint32_t mode;
+
+	if (c->kind == CALL_SYMLINK)
+		return 0777;
+	if (!v->value)
+		return c->mode;
+	mode = fsim__list_mode(list) & c->mode;
+	if (c->kind == CALL_MKDIR)
+		set(c, OBJ_XATTR, c->made, FSIM_X_DEFAULT, 1, list);
+	if (fsim__list_is_full(list))
+		set(c, OBJ_XATTR, c->made, FSIM_X_ACCESS, 1, fsim__list_with(list, mode));
+	return mode;
+}
+
 static void do_make(const struct fsim_call *c)
 {
 	bool dir = c->kind == CALL_MKDIR, link = c->kind == CALL_SYMLINK;
@@ -204,7 +223,7 @@ static void do_make(const struct fsim_call *c)
 	i = inode_add(c->made, dir ? S_IFDIR : link ? S_IFLNK : S_IFREG);
 	put(c, OBJ_LIFE, c->made, 0, 1);
 	add_links(c, c->made, dir ? 2 : 1);
-	put(c, OBJ_MODE, c->made, 0, link ? 0777 : c->mode);
+	put(c, OBJ_MODE, c->made, 0, inherit(c));
 	put(c, OBJ_DATA, c->made, 0, link ? c->data.len : 0);
 	i->target = c->data;
 	if (dir) {
@@ -301,8 +320,12 @@ static void do_rename(const struct fsim_call *c)
 
 static void do_chmod(const struct fsim_call *c)
 {
+	const struct fsim_version *list = fsim__now(OBJ_XATTR, c->ino, FSIM_X_ACCESS);
+
 	must(c, fsim__inode(c->ino), "there never was such an inode");
 	put(c, OBJ_MODE, c->ino, 0, c->mode);
+	if (list->value)
+		set(c, OBJ_XATTR, c->ino, FSIM_X_ACCESS, 1, fsim__list_with(list->data, c->mode));
 	check_attr(c, c->ino);
 }
 
@@ -325,6 +348,8 @@ static void do_data(const struct fsim_call *c)
 	uint64_t end = at + c->data.len;
 
 	must(c, i && i->type == S_IFREG, "that is no file");
+	if (value(OBJ_XATTR, c->ino, FSIM_X_CAPABILITY))
+		put(c, OBJ_XATTR, c->ino, FSIM_X_CAPABILITY, 0);
 	if (c->kind == CALL_TRUNCATE) {
 		set_data(c, c->offset, 0, (struct slice){0});
 		check_attr(c, c->ino);
@@ -335,11 +360,31 @@ static void do_data(const struct fsim_call *c)
 		must(c, c->end == end, "the write ended elsewhere");
 }
 
+/* A list that says no more than the mode is not kept; to remove none is no error. */
+static void do_list(const struct fsim_call *c)
+{
+	const struct fsim_inode *i = fsim__inode(c->ino);
+	bool access = c->xattr == FSIM_X_ACCESS, sets = c->kind == CALL_SETXATTR;
+
+	must(c, i && i->type != S_IFLNK, "that has no lists");
+	must(c, i->type == S_IFDIR || access || !sets, "that is no directory");
+	if (sets && access)
+		put(c, OBJ_MODE, c->ino, 0, fsim__list_mode(c->data));
+	if (sets && !(access && !fsim__list_is_full(c->data)))
+		set(c, OBJ_XATTR, c->ino, c->xattr, 1, c->data);
+	else
+		put(c, OBJ_XATTR, c->ino, c->xattr, 0);
+}
+
 static void do_xattr(const struct fsim_call *c)
 {
 	bool there = value(OBJ_XATTR, c->ino, c->xattr);
 
 	must(c, fsim__inode(c->ino), "there never was such an inode");
+	if (fsim__is_list(c->xattr)) {
+		do_list(c);
+		return;
+	}
 	if (c->kind == CALL_REMOVEXATTR) {
 		must(c, there, "there is no such attribute");
 		put(c, OBJ_XATTR, c->ino, c->xattr, 0);

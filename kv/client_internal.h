@@ -71,8 +71,8 @@ uint64_t kv__deadline(const struct kv_client *c);
 int kv__call_group(struct kv_client *c, uint32_t group, uint8_t type, struct slice request,
 		   uint64_t deadline_ns, bool *unknown, struct buf *reply, struct slice *body);
 
-/* The same for a call that the node answers late, after @answer_ns at most. Its ERR_TIMEOUT is final, and
- * comes from the leader. */
+/* The same for a call that the node answers late, after @answer_ns at most. Its ERR_TIMEOUT is final,
+ * and comes from the leader. */
 int kv__call_group_late(struct kv_client *c, uint32_t group, uint8_t type, struct slice request,
 			uint64_t answer_ns, uint64_t deadline_ns, struct buf *reply,
 			struct slice *body);

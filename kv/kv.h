@@ -48,9 +48,10 @@ const struct kv_layout *kv_client_layout(struct kv_client *c);
  * a slice of the layout; empty: to the end of the key space. */
 void kv_client_range(struct kv_client *c, struct slice from, struct slice *end);
 
-/* What the disks under the nodes' data hold, a disk that several nodes use once, divided by the number of
- * replicas: what a user could store if the cluster were empty, and can store yet. Asks every node; those
- * that do not answer within a second are left out. ERR_UNREACHABLE when none does, ERR_INTERRUPTED. */
+/* What the disks under the nodes' data hold, a disk that several nodes use once, divided by the number
+ * of replicas: what a user could store if the cluster were empty, and can store yet. Asks every node;
+ * those that do not answer within a second are left out. ERR_UNREACHABLE when none does,
+ * ERR_INTERRUPTED. */
 struct kv_space {
 	uint64_t total, free; /* bytes */
 	uint32_t disks;

@@ -348,6 +348,67 @@ FSC_CASE(chmod_of_the_unknown)
 	CHECK_U64_EQ(fsx_count(m->x, 'X'), 0);
 }
 
+/* ---- another mount changes the list between the look and the change ---- */
+
+static struct {
+	struct fsx_mount *m;
+	fs_ino ino;
+	const char *name, *text;
+	uint64_t at; /* before that execution of all */
+} rival;
+
+static void interfere(struct fsx *x, const struct txn_mini *mini)
+{
+	(void)mini;
+	if (x->execs < rival.at || !rival.text)
+		return;
+	CHECK_OK(set(rival.m, rival.ino, rival.name, rival.text));
+	rival.text = NULL;
+}
+
+static void arm(struct fsx_mount *by, fs_ino ino, const char *name, const char *text, uint64_t in)
+{
+	rival.m = by;
+	rival.ino = ino;
+	rival.name = name;
+	rival.text = text;
+	rival.at = by->x->execs + in;
+	by->x->before = interfere;
+}
+
+FSC_CASE(a_default_list_that_changes_meanwhile)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+	fs_ino d = fsc_mkdir(m, ROOT, "d"), f;
+
+	CHECK_OK(set(m, d, DEFAULT, GIVEN));
+	(void)fsc_attr(n, d);
+	(void)make_with(n, d, "warm", 0666, 0);
+	arm(m, d, DEFAULT, "u:-:rwx u:9:r-- g:-:r-x m:-:rwx o:-:---", 1); /* read before, made after */
+	f = make_with(n, d, "f", 0666, 0);
+	CHECK_TRUE(!rival.text);
+	CHECK_U64_EQ(mode(n, f), 0660);
+	expect(n, f, ACCESS, "u:-:rw- u:9:r-- g:-:r-x m:-:rw- o:-:---");
+}
+
+FSC_CASE(chmod_of_a_list_that_changes_meanwhile)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+	fs_ino f = fsc_file(m, ROOT, "f", "");
+	struct fs_attr in = {.mode = 0600}, a;
+
+	CHECK_OK(set(m, f, ACCESS, "u:-:rwx u:7:rw- g:-:r-- m:-:rw- o:-:r--"));
+	(void)fsc_attr(n, f);
+	arm(m, f, ACCESS, "u:-:rwx u:8:r-x g:-:-w- m:-:rw- o:-:r--", 1); /* the same mode */
+	CHECK_OK(fs_setattr(n->fs, f, FS_SET_MODE, &in, &a));
+	CHECK_TRUE(!rival.text);
+	expect(n, f, ACCESS, "u:-:rw- u:8:r-x g:-:-w- m:-:--- o:-:---");
+	arm(m, f, ACCESS, "u:-:rwx u:9:r-x g:-:-w- m:-:rw- o:-:r--", 0); /* a list against a list */
+	CHECK_OK(set(n, f, ACCESS, "u:-:r-- u:6:r-x g:-:-w- m:-:r-- o:-:r--"));
+	expect(n, f, ACCESS, "u:-:r-- u:6:r-x g:-:-w- m:-:r-- o:-:r--");
+	CHECK_U64_EQ(mode(m, f), 0444);
+}
+
 FSC_CASE(lists_go_with_their_file)
 {
 	fs_ino d = fsc_mkdir(m, ROOT, "d");
@@ -393,6 +454,8 @@ static const struct check_test tests[] = {
 	CHECK_TEST(the_list_of_the_moment_counts),
 	CHECK_TEST(another_access_list_is_another_permission),
 	CHECK_TEST(chmod_of_the_unknown),
+	CHECK_TEST(a_default_list_that_changes_meanwhile),
+	CHECK_TEST(chmod_of_a_list_that_changes_meanwhile),
 	CHECK_TEST(lists_go_with_their_file),
 	CHECK_TEST(directories_without_one_cost_nothing),
 };

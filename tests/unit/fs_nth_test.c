@@ -477,6 +477,49 @@ static void no_report(void *ctx, const char *line)
 	CHECK_FAIL("fsck: %s", line);
 }
 
+/* owner rwx, user 7 rw-, group r-x, mask rwx, other r-x */
+static const char list[] = "\2\0\0\0"
+			   "\1\0\7\0\377\377\377\377\2\0\6\0\7\0\0\0\4\0\5\0\377\377\377\377"
+			   "\20\0\7\0\377\377\377\377\40\0\5\0\377\377\377\377";
+
+static int op_setacl(struct world *w)
+{
+	return fs_setxattr(w->m->fs, w->file, slice_str("system.posix_acl_access"),
+			   slice_of(list, 44), 0);
+}
+
+static void check_setacl(struct world *w)
+{
+	CHECK_INT_EQ(fsc_attr(w->m, w->file).mode, S_IFREG | 0775);
+}
+
+static void set_acl(struct world *w)
+{
+	CHECK_OK(op_setacl(w));
+}
+
+static void set_default(struct world *w)
+{
+	CHECK_OK(fs_setxattr(w->m->fs, w->dir, slice_str("system.posix_acl_default"),
+			     slice_of(list, 44), 0));
+}
+
+static void check_chmod_acl(struct world *w)
+{
+	check_chmod(w);
+	CHECK_OK(fs_getxattr(w->m->fs, w->file, slice_str("system.posix_acl_access"), &w->out));
+	CHECK_INT_EQ(w->out.data[30], 0); /* the mask */
+}
+
+static void check_inherited(struct world *w)
+{
+	struct fs_attr a;
+
+	CHECK_OK(fs_lookup(w->m->fs, w->dir, NAME, &a));
+	CHECK_OK(fs_getxattr(w->m->fs, a.ino, slice_str("system.posix_acl_access"), &w->out));
+	CHECK_U64_EQ(w->out.len, 44);
+}
+
 static int op_fsck(struct world *w)
 {
 	struct fs_fsck_options o = {.report = no_report};
@@ -518,6 +561,10 @@ static const struct op ops[] = {
 	{"getxattr", op_getxattr, check_xattr, set_it},
 	{"listxattr", op_listxattr, check_list, set_it},
 	{"removexattr", op_removexattr, check_removed, set_it},
+	{"access list", op_setacl, check_setacl, NULL},
+	{"chmod with a list", op_chmod, check_chmod_acl, set_acl},
+	{"mkdir, inheriting", op_mkdir, check_inherited, set_default},
+	{"mknod, inheriting", op_mknod, check_inherited, set_default},
 	{"kv put", op_kv_put, check_kv, NULL},
 	{"kv put over", op_kv_put, check_kv, put_it},
 	{"kv get", op_kv_get, check_kv, put_it},

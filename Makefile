@@ -180,6 +180,7 @@ install: all ## Install under PREFIX=/usr/local (DESTDIR=dir to stage)
 	install -D -m 755 $(BUILD)/paxfs $(DESTDIR)$(PREFIX)/bin/paxfs
 	install -d $(DESTDIR)$(SBIN)
 	ln -sf $(PREFIX)/bin/paxfs $(DESTDIR)$(SBIN)/mount.paxfs
+	ln -sf $(PREFIX)/bin/paxfs $(DESTDIR)$(SBIN)/mount.fuse.paxfs # mount -o remount looks for this
 	$(if $(MAN1),install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $(MAN1))
 	$(if $(MAN8),install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 $(MAN8))
 	$(if $(wildcard tools/completion.bash),install -D -m 644 tools/completion.bash \
@@ -187,7 +188,8 @@ install: all ## Install under PREFIX=/usr/local (DESTDIR=dir to stage)
 	$(if $(SYSTEMD),install -D -m 644 -t $(DESTDIR)$(UNITS) $(SYSTEMD))
 
 uninstall: ## Remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/bin/paxfs $(DESTDIR)$(SBIN)/mount.paxfs
+	rm -f $(DESTDIR)$(PREFIX)/bin/paxfs $(DESTDIR)$(SBIN)/mount.paxfs \
+		$(DESTDIR)$(SBIN)/mount.fuse.paxfs
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(MAN1)))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(MAN8)))
 	rm -f $(DESTDIR)$(BASH_COMPLETIONS)/paxfs

@@ -24,6 +24,14 @@ void mount_options_release(struct mount_options *o)
 	o->fsname = o->kernel = NULL;
 }
 
+static bool is_one_of(const char *name, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
 /* What mount(8) hands to every helper and means nothing to it. */
 static bool for_mount_only(const char *name)
 {
@@ -31,10 +39,8 @@ static bool for_mount_only(const char *name)
 					    "nouser",	"users", "owner",   "noowner",
 					    "group",	"nogroup", "nofail", "_netdev"};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(names[i], name) == 0)
-			return true;
-	return strncmp(name, "x-", 2) == 0 || strncmp(name, "comment=", 8) == 0 ||
+	return is_one_of(name, names, sizeof(names) / sizeof(names[0])) ||
+	       strncmp(name, "x-", 2) == 0 || strncmp(name, "comment=", 8) == 0 ||
 	       strncmp(name, "X-", 2) == 0;
 }
 
@@ -56,10 +62,6 @@ static const struct flag flags[] = {
 	FLAG("nodev", dev, false),
 	FLAG("exec", exec, true),
 	FLAG("noexec", exec, false),
-	FLAG("noatime", noatime, true),
-	FLAG("relatime", noatime, false),
-	FLAG("strictatime", strictatime, true),
-	FLAG("nostrictatime", strictatime, false),
 	FLAG("locallocks", local_locks, true),
 	FLAG("debug", debug, true),
 };
@@ -67,13 +69,39 @@ static const struct flag flags[] = {
 /* Kernel flags that libfuse hands on as they are. */
 static bool for_kernel(const char *name)
 {
-	static const char *const names[] = {"sync",	 "async",     "dirsync", "nodiratime",
-					    "diratime",	 "norelatime", "atime"};
+	static const char *const names[] = {"sync", "async", "dirsync"};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(names[i], name) == 0)
-			return true;
+	return is_one_of(name, names, sizeof(names) / sizeof(names[0]));
+}
+
+/* Which access times are kept is decided in fs/: the kernel keeps none of a FUSE file system. The last
+ * of these options counts. */
+static bool set_atime(struct mount_options *o, const char *name)
+{
+	static const struct {
+		const char *name;
+		bool noatime, strictatime;
+	} known[] = {{"noatime", true, false},	    {"relatime", false, false},
+		     {"strictatime", false, true},  {"atime", false, false},
+		     {"norelatime", false, false},  {"nostrictatime", false, false}};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (strcmp(known[i].name, name) != 0)
+			continue;
+		o->noatime = known[i].noatime;
+		o->strictatime = known[i].strictatime;
+		return true;
+	}
 	return false;
+}
+
+/* Nothing to do for: access times are written late by themselves, and others' are the kernel's. */
+static bool without_effect(const char *name)
+{
+	static const char *const names[] = {"lazytime",	 "nolazytime", "diratime",   "nodiratime",
+					    "iversion",	 "noiversion", "silent",     "loud"};
+
+	return is_one_of(name, names, sizeof(names) / sizeof(names[0]));
 }
 
 static bool parse_timeout(const char *value, uint64_t *ns)
@@ -114,7 +142,7 @@ static int parse_one(struct mount_options *o, const char *item, struct msg *m)
 			return 0;
 		}
 	}
-	if (for_mount_only(item))
+	if (for_mount_only(item) || without_effect(item) || set_atime(o, item))
 		return 0;
 	if (for_kernel(item)) {
 		add_kernel(o, item);

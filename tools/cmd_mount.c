@@ -14,6 +14,7 @@
 #include "mount/mount.h"
 #include "tools/cli.h"
 #include "tools/commands.h"
+#include "tools/remount.h"
 
 /* Exit codes of mount(8). */
 enum { MOUNT_OK = 0, MOUNT_USAGE = 1, MOUNT_SYSTEM = 2, MOUNT_FAILED = 32 };
@@ -252,8 +253,15 @@ static const char help_helper[] =
 	"  -o OPTIONS      ro, noatime, timeout=SECONDS, ...: see mount.paxfs(8)\n"
 	"  -h, --help      this text\n";
 
+/* What /proc/mounts has of a mount, from where mount(8) takes it for `-o remount`. */
+static bool of_kernel(const char *item)
+{
+	return strncmp(item, "user_id=", 8) == 0 || strncmp(item, "group_id=", 9) == 0 ||
+	       strncmp(item, "max_read=", 9) == 0;
+}
+
 /* One at a time: with @sloppy an unknown one is passed over, not those behind it. */
-static int helper_options(struct mount_args *a, const char *list, bool sloppy, bool *remount)
+static int helper_options(struct mount_args *a, const char *list, bool sloppy, bool *again)
 {
 	char *copy = mem_must_strdup(list), *rest = copy, *item;
 	struct msg m = {""};
@@ -261,15 +269,15 @@ static int helper_options(struct mount_args *a, const char *list, bool sloppy, b
 
 	while (!err && (item = strsep(&rest, ",")) != NULL) {
 		if (strcmp(item, "remount") == 0)
-			*remount = true;
-		else if (mount_options_parse(&a->options, item, &m) != 0 && !sloppy)
+			*again = true;
+		else if (mount_options_parse(&a->options, item, &m) != 0 && !sloppy && !of_kernel(item))
 			err = cli_error(MOUNT_USAGE, "%s", m.text);
 	}
 	mem_free(copy);
 	return err;
 }
 
-static int helper_parse(int argc, char **argv, struct mount_args *a, bool *fake, bool *remount)
+static int helper_parse(int argc, char **argv, struct mount_args *a, bool *fake, bool *again)
 {
 	static const struct option longs[] = {{"help", no_argument, NULL, 'h'}, {0}};
 	const char *list = NULL;
@@ -297,26 +305,22 @@ static int helper_parse(int argc, char **argv, struct mount_args *a, bool *fake,
 	}
 	a->source = argv[optind];
 	a->mountpoint = absolute_mountpoint(argv[optind + 1]);
-	return list ? helper_options(a, list, sloppy, remount) : 0;
+	return list ? helper_options(a, list, sloppy, again) : 0;
 }
 
 int cmd_mount_helper(int argc, char **argv)
 {
 	struct mount_args a;
 	struct msg m = {""};
-	bool fake = false, remount = false;
+	bool fake = false, again = false;
 	int rc, err;
 
 	args_init(&a);
-	rc = helper_parse(argc, argv, &a, &fake, &remount);
+	rc = helper_parse(argc, argv, &a, &fake, &again);
 	if (rc == -1) {
 		rc = MOUNT_OK;
-	} else if (rc == 0 && remount) {
-		rc = MOUNT_SYSTEM;
-		cli_error(0, "mount %s: remount is not supported; unmount and mount again",
-			  a.mountpoint);
 	} else if (rc == 0 && !fake) {
-		err = run(&a, &m);
+		err = again ? remount(a.mountpoint, &a.options, &m) : run(&a, &m);
 		if (err) {
 			cli_error(0, "mount %s: %s", a.mountpoint,
 				  m.text[0] ? m.text : err_text(err));

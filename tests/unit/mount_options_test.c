@@ -55,6 +55,29 @@ static void drops_what_mount_hands_to_everybody(void)
 	CHECK_NULL(o.kernel);
 }
 
+static void the_last_word_on_access_times_counts(void)
+{
+	static const struct {
+		const char *list;
+		bool noatime, strictatime;
+	} cases[] = {
+		{"relatime", false, false},	       {"noatime", true, false},
+		{"strictatime", false, true},	       {"noatime,strictatime", false, true},
+		{"strictatime,noatime", true, false},  {"noatime,relatime", false, false},
+		{"strictatime,atime", false, false},   {"norelatime", false, false},
+		{"strictatime,nostrictatime", false, false},
+		{"strictatime,lazytime,nodiratime,silent", false, true},
+	};
+	struct msg m = {""};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		o.noatime = o.strictatime = false;
+		CHECK_OK(mount_options_parse(&o, cases[i].list, &m));
+		CHECK_TRUE(o.noatime == cases[i].noatime && o.strictatime == cases[i].strictatime);
+		CHECK_NULL(o.kernel); /* libfuse knows none of these */
+	}
+}
+
 static void refuses_the_unknown_by_name(void)
 {
 	static const char *const bad[] = {"frob", "ro,timeout=soon", "max_background=0",
@@ -83,6 +106,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, defaults_of_root_and_of_others),
 	CHECK_TEST_WITH(setup, teardown, takes_what_it_knows),
 	CHECK_TEST_WITH(setup, teardown, drops_what_mount_hands_to_everybody),
+	CHECK_TEST_WITH(setup, teardown, the_last_word_on_access_times_counts),
 	CHECK_TEST_WITH(setup, teardown, refuses_the_unknown_by_name),
 	CHECK_TEST(names_what_is_wrong_with_a_mount_point),
 };

@@ -282,32 +282,61 @@ out:
 
 /* ---- down, status ---- */
 
+struct mounted {
+	const struct local_store *store;
+	unsigned connection;
+};
+
+static void abort_mount(const void *ctx)
+{
+	const struct mounted *mt = ctx;
+
+	if (!mt->connection)
+		return;
+	local_store_abort_mount(mt->store, mt->connection);
+	printf("the mount hangs: its connection to the kernel was cut\n");
+}
+
+/* Process @id of the store (0: the mount); false when it still runs. */
+static bool stop_one(const struct local_store *s, uint32_t id, unsigned *stopped)
+{
+	char *path = local_store_pid_path(s, id);
+	bool mounts = id == 0 || local_store_embedded(s);
+	struct mounted mt = {.store = s, .connection = mounts ? local_store_connection(s) : 0};
+	pid_t pid = process_running(path);
+	enum process_end end = PROCESS_ENDED;
+
+	if (pid) {
+		end = process_stop(path, STOP_NS, abort_mount, &mt);
+		*stopped += end != PROCESS_STAYS;
+	}
+	if (end == PROCESS_KILLED)
+		printf("%s%.0u did not stop in time and was killed\n", id ? "node " : "the mount", id);
+	if (end == PROCESS_STAYS)
+		cli_error(0, "%s%.0u (process %d) did not end, not even by SIGKILL: the kernel holds it",
+			  id ? "node " : "the mount", id, (int)pid);
+	mem_free(path);
+	return end != PROCESS_STAYS;
+}
+
 static int down(const struct local_args *a)
 {
 	struct local_store s;
 	struct msg m = {""};
 	unsigned stopped = 0;
 	int err = local_store_load(&s, a->data, &m);
+	bool all;
 
 	if (err)
 		return cli_error(CLI_FAILED, "%s", m.text);
-	for (uint32_t i = 0; i <= s.node_count; i++) { /* 0: the mount, first */
-		uint32_t id = i == 0 ? 0 : s.nodes[i - 1].id;
-		char *pid = local_store_pid_path(&s, id);
-
-		if (process_running(pid)) {
-			if (process_stop(pid, STOP_NS))
-				printf("%s%.0u did not stop in time and was killed\n",
-				       id ? "node " : "the mount", id);
-			stopped++;
-		}
-		mem_free(pid);
-	}
+	all = stop_one(&s, 0, &stopped); /* the mount, first */
+	for (uint32_t i = 0; i < s.node_count; i++)
+		all &= stop_one(&s, s.nodes[i].id, &stopped);
 	local_store_drop_dead_mount(&s);
 	printf("stopped %u process%s; the data stays in %s\n", stopped,
 	       stopped == 1 ? "" : "es", s.data);
 	local_store_release(&s);
-	return CLI_OK;
+	return all ? CLI_OK : CLI_FAILED;
 }
 
 static json_t *process_json(const struct local_store *s, uint32_t id, const char *address)

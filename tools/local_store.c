@@ -5,9 +5,11 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#undef BLOCK_SIZE /* of <linux/fs.h> */
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -169,7 +171,69 @@ int local_store_save(const struct local_store *s, struct msg *m)
 	return err;
 }
 
-/* ---- dead mounts ---- */
+/* ---- hanging and dead mounts ---- */
+
+#define CONNECTIONS "/sys/fs/fuse/connections"
+
+/* Blanks and backslashes are written in octal there. */
+static bool is_place(const char *p, const char *end, const char *path)
+{
+	for (; p < end && *path; path++) {
+		char c = *p++;
+
+		if (c == '\\' && end - p >= 3) {
+			c = (char)((p[0] - '0') * 64 + (p[1] - '0') * 8 + (p[2] - '0'));
+			p += 3;
+		}
+		if (c != *path)
+			return false;
+	}
+	return p == end && !*path;
+}
+
+unsigned local_store_connection(const struct local_store *s)
+{
+	FILE *f = s->mount ? fopen("/proc/self/mountinfo", "re") : NULL;
+	char *line = NULL;
+	size_t size = 0;
+	unsigned minor, found = 0;
+	int from, to;
+
+	/* "ID PARENT MAJOR:MINOR ROOT PLACE ...": the minor number names the connection */
+	while (f && getline(&line, &size, f) > 0)
+		if (sscanf(line, "%*u %*u %*u:%u %*s %n%*s%n", &minor, &from, &to) == 1 &&
+		    is_place(line + from, line + to, s->mount) &&
+		    strstr(line + to, " - fuse.paxfs "))
+			found = minor;
+	free(line);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static bool write_abort(unsigned connection)
+{
+	char *path = mem_must_printf(CONNECTIONS "/%u/abort", connection);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && write(fd, "1", 1) == 1;
+
+	if (fd >= 0)
+		close(fd);
+	mem_free(path);
+	return done;
+}
+
+/* MNT_FORCE has FUSE abort the connection of what is mounted; the control file does it for what is not
+ * any more, but still open. */
+void local_store_abort_mount(const struct local_store *s, unsigned connection)
+{
+	if (local_store_connection(s) == connection)
+		(void)umount2(s->mount, MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW);
+	if (write_abort(connection) || mount("none", CONNECTIONS, "fusectl", 0, NULL) != 0)
+		return;
+	(void)write_abort(connection); /* nobody had mounted them */
+	(void)umount2(CONNECTIONS, MNT_DETACH);
+}
 
 static bool mount_is_dead(const char *path)
 {

@@ -37,6 +37,11 @@ static inline bool local_store_embedded(const struct local_store *s)
 }
 
 bool local_store_mount_runs(const struct local_store *s); /* the process of the mount, if any */
+/* The FUSE connection of the mount, asked for while it is mounted; 0: there is none. */
+unsigned local_store_connection(const struct local_store *s);
+/* A mount whose process does not end: every call on it fails from now on, and whoever waits in the
+ * kernel for an answer of that process goes on. Also when it has been taken off its place already. */
+void local_store_abort_mount(const struct local_store *s, unsigned connection);
 /* Takes away what a mount process that died has left at the mount point: until then everything there
  * fails with ENOTCONN. Nothing else is unmounted. */
 void local_store_drop_dead_mount(const struct local_store *s);

@@ -17,6 +17,8 @@
 #include "base/mem.h"
 #include "tools/process.h"
 
+#define KILLED_NS (5 * NS_PER_S) /* for the kernel to end it */
+
 /* Field 22 of /proc/PID/stat: tells a process from a later one with the same pid. 0: no process. */
 static unsigned long long start_time(pid_t pid)
 {
@@ -195,26 +197,37 @@ static bool wait_gone(int pidfd, uint64_t timeout_ns)
 	return poll(&p, 1, (int)(timeout_ns / NS_PER_MS)) > 0;
 }
 
-bool process_stop(const char *pid_path, uint64_t timeout_ns)
+/* SIGTERM, help, SIGKILL: until one of them ends it. */
+static enum process_end end_process(pid_t pid, int pidfd, uint64_t timeout_ns,
+				    void (*unblock)(const void *ctx), const void *ctx)
+{
+	kill(pid, SIGTERM);
+	kill(pid, SIGCONT);
+	if (wait_gone(pidfd, timeout_ns / 2))
+		return PROCESS_ENDED;
+	if (unblock)
+		unblock(ctx);
+	if (wait_gone(pidfd, timeout_ns / 2))
+		return PROCESS_ENDED;
+	kill(pid, SIGKILL);
+	return wait_gone(pidfd, KILLED_NS) ? PROCESS_KILLED : PROCESS_STAYS;
+}
+
+enum process_end process_stop(const char *pid_path, uint64_t timeout_ns,
+			      void (*unblock)(const void *ctx), const void *ctx)
 {
 	pid_t pid = process_running(pid_path);
 	int pidfd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
-	bool killed = false;
+	enum process_end end = PROCESS_ENDED;
 
 	/* between the look and the open the pid could have changed hands: look again */
-	if (pidfd >= 0 && process_running(pid_path) == pid) {
-		kill(pid, SIGTERM);
-		kill(pid, SIGCONT);
-		killed = !wait_gone(pidfd, timeout_ns);
-		if (killed) {
-			kill(pid, SIGKILL);
-			wait_gone(pidfd, 10 * NS_PER_S);
-		}
-	}
+	if (pidfd >= 0 && process_running(pid_path) == pid)
+		end = end_process(pid, pidfd, timeout_ns, unblock, ctx);
 	if (pidfd >= 0)
 		close(pidfd);
 	if (pid)
 		waitpid(pid, NULL, WNOHANG);
-	unlink(pid_path);
-	return killed;
+	if (end != PROCESS_STAYS)
+		unlink(pid_path);
+	return end;
 }

@@ -19,8 +19,14 @@ int process_start(char *const *argv, const char *log_path, const char *pid_path,
 /* The pid in @pid_path if that process still runs, else 0. */
 pid_t process_running(const char *pid_path);
 
-/* SIGTERM, then SIGKILL after @timeout_ns; waits until it is gone; removes the file. Returns whether
- * it had to be killed. */
-bool process_stop(const char *pid_path, uint64_t timeout_ns);
+enum process_end {
+	PROCESS_ENDED,	/* by SIGTERM; or there was none */
+	PROCESS_KILLED, /* did not, in time */
+	PROCESS_STAYS,	/* not even by SIGKILL: the kernel holds it. Its file stays, too */
+};
+/* SIGTERM, then SIGKILL after @timeout_ns; waits until it is gone; removes the file. @unblock (may be
+ * NULL) is called after half of that time: what the process waits for may be in the caller's hand. */
+enum process_end process_stop(const char *pid_path, uint64_t timeout_ns,
+			      void (*unblock)(const void *ctx), const void *ctx);
 
 #endif

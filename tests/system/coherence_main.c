@@ -1,6 +1,7 @@
 /* What programs on one or two mounts of a store see of each other: one case per call.
  *
  *     coherence CASE DIR [SAME_DIR_ON_ANOTHER_MOUNT]
+ *     coherence hold PID
  *
  * Exit 0: as it has to be; 1, with a line that says what was not. `setid` prints what it finds, to be
  * compared with another file system. */
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -414,6 +416,21 @@ static void strictatime(void)
 	}
 }
 
+/* Keeps a thread of a process where no signal but SIGKILL gets at it, until it is gone. */
+static void hold(const char *process)
+{
+	pid_t pid = (pid_t)atoi(process);
+	int status;
+
+	MUST(ptrace(PTRACE_SEIZE, pid, NULL, NULL));
+	MUST(ptrace(PTRACE_INTERRUPT, pid, NULL, NULL));
+	MUST(waitpid(pid, &status, __WALL));
+	puts("held");
+	do
+		MUST(waitpid(pid, &status, __WALL));
+	while (WIFSTOPPED(status));
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -435,6 +452,10 @@ int main(int argc, char **argv)
 {
 	umask(0);
 	setvbuf(stdout, NULL, _IOLBF, 0); /* children leave by exit, too */
+	if (argc == 3 && strcmp(argv[1], "hold") == 0) {
+		hold(argv[2]);
+		return 0;
+	}
 	for (size_t i = 0; argc > 2 && i < sizeof(cases) / sizeof(cases[0]); i++) {
 		if (strcmp(argv[1], cases[i].name) != 0 || argc != 3 + cases[i].two)
 			continue;

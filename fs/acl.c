@@ -95,12 +95,23 @@ static struct digits digits_of(struct fs_acl *acl)
 		struct fs_acl_entry *e = &acl->e[i];
 
 		switch ((enum fs_acl_tag)e->tag) {
-		case FS_ACL_USER_OBJ: d.e[0] = e; break;
-		case FS_ACL_GROUP_OBJ: d.e[1] = e; break;
-		case FS_ACL_MASK: d.e[1] = e; d.extended = true; break; /* comes after the group */
-		case FS_ACL_OTHER: d.e[2] = e; break;
+		case FS_ACL_USER_OBJ:
+			d.e[0] = e;
+			break;
+		case FS_ACL_GROUP_OBJ:
+			d.e[1] = e;
+			break;
+		case FS_ACL_MASK:
+			d.e[1] = e;
+			d.extended = true;
+			break; /* comes after the group */
+		case FS_ACL_OTHER:
+			d.e[2] = e;
+			break;
 		case FS_ACL_USER:
-		case FS_ACL_GROUP: d.extended = true; break;
+		case FS_ACL_GROUP:
+			d.extended = true;
+			break;
 		}
 	}
 	CHECK(d.e[0] && d.e[1] && d.e[2]);
@@ -175,8 +186,8 @@ static void put_list(struct fs_op *op, fs_ino ino, const char *name, struct slic
 	txn_put(&op->m, fs__key_slice(&k), value);
 }
 
-int fs__default_add(struct fs_op *op, const struct fs_make *q, const struct fs_default *d, fs_ino ino,
-		    struct fs_inode *rec)
+int fs__default_add(struct fs_op *op, const struct fs_make *q, const struct fs_default *d,
+		    fs_ino ino, struct fs_inode *rec)
 {
 	uint16_t perm = q->mode & 0777;
 	uint8_t b[FS_ACL_SIZE_MAX];

@@ -1,6 +1,6 @@
-/* POSIX access control lists (POSIX 1003.1e draft 17), in the form that Linux passes them: the value of
- * an extended attribute, version u32 | entries of tag u16, perm u16, id u32, little-endian. Pure
- * functions, and the pieces that they add to transactions. */
+/* POSIX access control lists (POSIX 1003.1e draft 17), in the form that Linux passes them: the
+ * value of an extended attribute, version u32 | entries of tag u16, perm u16, id u32,
+ * little-endian. Pure functions, and the pieces that they add to transactions. */
 #ifndef PAXFS_FS_ACL_H
 #define PAXFS_FS_ACL_H
 
@@ -19,12 +19,12 @@
 #define FS_ACL_ENTRIES_MAX ((FS_ACL_SIZE_MAX - FS_ACL_HEAD) / FS_ACL_ENTRY)
 
 enum fs_acl_tag { /* in the order that a valid list has them */
-	FS_ACL_USER_OBJ = 0x01,
-	FS_ACL_USER = 0x02,
-	FS_ACL_GROUP_OBJ = 0x04,
-	FS_ACL_GROUP = 0x08,
-	FS_ACL_MASK = 0x10,
-	FS_ACL_OTHER = 0x20,
+		  FS_ACL_USER_OBJ = 0x01,
+		  FS_ACL_USER = 0x02,
+		  FS_ACL_GROUP_OBJ = 0x04,
+		  FS_ACL_GROUP = 0x08,
+		  FS_ACL_MASK = 0x10,
+		  FS_ACL_OTHER = 0x20,
 };
 
 struct fs_acl_entry {
@@ -46,14 +46,15 @@ struct slice fs__acl_encode(const struct fs_acl *acl, uint8_t *b);
 bool fs__acl_mode(const struct fs_acl *acl, uint16_t *perm);
 /* chmod: the entries of owner, other, and mask (without one, group) become those of @perm. */
 void fs__acl_chmod(struct fs_acl *acl, uint16_t perm);
-/* A new object made with @perm under this default list (draft 17, 23.1.5): the list becomes its access
- * list, @perm what the list lets through. True if @perm says all of the result. */
+/* A new object made with @perm under this default list (draft 17, 23.1.5): the list becomes its
+ * access list, @perm what the list lets through. True if @perm says all of the result. */
 bool fs__acl_create(struct fs_acl *acl, uint16_t *perm);
 
 /* ---- in transactions ---- */
 
-/* What a directory's record says it has: its default list, of the very state of @p->rec. @value is empty
- * if it has none, and kept while the permission version is the same. Requests only if it has one. */
+/* What a directory's record says it has: its default list, of the very state of @p->rec. @value is
+ * empty if it has none, and kept while the permission version is the same. Requests only if it has
+ * one. */
 struct fs_default {
 	struct buf value; /* owned */
 	uint64_t perm_version;
@@ -61,8 +62,8 @@ struct fs_default {
 int fs__default_known(struct fs *fs, struct fs_parent *p, struct fs_default *d);
 void fs__default_release(struct fs_default *d);
 /* Adds what a new inode inherits, and says so in @rec (permission bits, marks). ERR_CORRUPT. */
-int fs__default_add(struct fs_op *op, const struct fs_make *q, const struct fs_default *d, fs_ino ino,
-		    struct fs_inode *rec);
+int fs__default_add(struct fs_op *op, const struct fs_make *q, const struct fs_default *d,
+		    fs_ino ino, struct fs_inode *rec);
 
 /* chmod of what has the access list @value: adds the changed list. ERR_CORRUPT. */
 int fs__acl_add_chmod(struct fs_op *op, fs_ino ino, struct slice value, uint16_t perm);

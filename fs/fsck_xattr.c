@@ -207,7 +207,8 @@ static bool tell(struct ck *c, const struct look *l)
 		told = true;
 	}
 	if (!told && marks_of(l) != l->rec.xattrs) {
-		ck__line(c, "inode %llu does not know that it has attributes, or which", (ull)l->ino);
+		ck__line(c, "inode %llu does not know that it has attributes, or which",
+			 (ull)l->ino);
 		told = true;
 	}
 	return told;

@@ -277,7 +277,8 @@ int fs_setattr_by(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr 
 	if (err)
 		return err;
 	if (set & FS_SET_SIZE && changes_permissions(set)) {
-		c.set = set & (unsigned)PERMISSIONS; /* needs conditions of its own: first this, then the size */
+		/* they need conditions of their own: first these, then the size */
+		c.set = set & (unsigned)PERMISSIONS;
 		err = change_fields(fs, &c, &rec);
 		if (err)
 			return err;

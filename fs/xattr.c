@@ -1,5 +1,5 @@
-/* Extended attributes: X keys beside the inode. Those that Linux gives a meaning (access lists, file
- * capabilities) are marked in the inode's record, and change together with it. */
+/* Extended attributes: X keys beside the inode. Those that Linux gives a meaning (access lists,
+ * file capabilities) are marked in the inode's record, and change together with it. */
 #include "fs/acl.h"
 
 #define LIST_SIZE_MAX (64u * 1024u) /* XATTR_LIST_MAX of Linux */

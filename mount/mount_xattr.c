@@ -8,7 +8,8 @@
 #include "base/err.h"
 #include "mount/mount_internal.h"
 
-#define STATUS_MAX 4096u /* of /proc/PID/status, as far as it is read; the groups' line may be long */
+#define STATUS_MAX                                                                                 \
+	4096u /* of /proc/PID/status, as far as it is read; the groups' line may be long */
 
 static struct mount *mount_of(fuse_req_t req)
 {
@@ -36,7 +37,8 @@ static bool refused(fuse_req_t req, const char *name)
 
 /* ---- the caller ---- */
 
-/* The status of the calling thread: what its request's header does not tell. Empty when it is gone. */
+/* The status of the calling thread: what its request's header does not tell. Empty when it is gone.
+ */
 static char *caller_status(fuse_req_t req, char text[STATUS_MAX])
 {
 	char path[64];
@@ -107,7 +109,7 @@ void mount__setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const cha
 
 	if (refused(req, name))
 		return;
-	f |= flags & 1 ? FS_XATTR_CREATE : 0;	/* XATTR_CREATE */
+	f |= flags & 1 ? FS_XATTR_CREATE : 0;  /* XATTR_CREATE */
 	f |= flags & 2 ? FS_XATTR_REPLACE : 0; /* XATTR_REPLACE */
 	if (is_acl(name))
 		err = may_keep_setgid(req, fs, ino, &keep_setgid);
@@ -129,8 +131,8 @@ static void reply_xattr(fuse_req_t req, int err, const struct buf *b, size_t siz
 		fuse_reply_buf(req, (const char *)b->data, b->len);
 }
 
-/* Before every write the kernel asks for the size of security.capability, to take it away. The write's
- * own transaction does that, so the answer may be as old as the last look at the file. */
+/* Before every write the kernel asks for the size of security.capability, to take it away. The
+ * write's own transaction does that, so the answer may be as old as the last look at the file. */
 void mount__getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	struct fs *fs = mount__fs_of(req);
@@ -192,7 +194,8 @@ void mount__removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	if (refused(req, name))
 		return;
 	err = fs_removexattr(fs, ino, slice_str(name));
-	/* a write that takes it away through here comes second to one whose transaction already did */
+	/* a write that takes it away through here comes second to one whose transaction already did
+	 */
 	if (err == ERR_NO_DATA && is_capability(name) && fs_written_here(fs, ino))
 		err = 0;
 	mount__reply_err(req, err);

@@ -1,4 +1,5 @@
-/* The model's access lists: values as the kernel passes them, with the few shapes that calls here use.
+/* The model's access lists: values as the kernel passes them, with the few shapes that calls here
+ * use.
  *
  *     short: owner, group, other
  *     long:  owner, user 7, group, mask, other

@@ -135,7 +135,8 @@ static void damaged_lists_are_refused(void)
 	CHECK_ERR(fs__acl_decode(slice_of(big, sizeof(big)), &acl), ERR_TOO_BIG);
 }
 
-/* Draft 17, 23.1.5: no entry lets through more than the mode asked for, and named ones are masked. */
+/* Draft 17, 23.1.5: no entry lets through more than the mode asked for, and named ones are masked.
+ */
 static void creation_against_the_rule(void)
 {
 	for (unsigned i = 0; i < 0x8000; i++) {
@@ -145,13 +146,15 @@ static void creation_against_the_rule(void)
 		struct fs_acl acl = {.count = 0};
 		uint16_t perm = (uint16_t)asked, want;
 
-		acl.e[acl.count++] = (struct fs_acl_entry){FS_ACL_USER_OBJ, (uint16_t)owner, UINT32_MAX};
+		acl.e[acl.count++] =
+			(struct fs_acl_entry){FS_ACL_USER_OBJ, (uint16_t)owner, UINT32_MAX};
 		acl.e[acl.count++] =
 			(struct fs_acl_entry){FS_ACL_GROUP_OBJ, (uint16_t)group, UINT32_MAX};
 		if (masked)
 			acl.e[acl.count++] =
 				(struct fs_acl_entry){FS_ACL_MASK, (uint16_t)mask, UINT32_MAX};
-		acl.e[acl.count++] = (struct fs_acl_entry){FS_ACL_OTHER, (uint16_t)other, UINT32_MAX};
+		acl.e[acl.count++] =
+			(struct fs_acl_entry){FS_ACL_OTHER, (uint16_t)other, UINT32_MAX};
 		want = (uint16_t)((owner << 6 | (masked ? mask : group) << 3 | other) & asked);
 		if (fs__acl_create(&acl, &perm) == masked || perm != want ||
 		    acl.e[0].perm != (want >> 6 & 7) ||
@@ -226,7 +229,8 @@ FSC_CASE(who_can_have_one)
 
 /* ---- inheritance ---- */
 
-static fs_ino make_with(struct fsx_mount *m, fs_ino dir, const char *name, unsigned perm, unsigned umask)
+static fs_ino make_with(struct fsx_mount *m, fs_ino dir, const char *name, unsigned perm,
+			unsigned umask)
 {
 	struct fs_cred cred = {.uid = 1000, .gid = 100, .umask = umask};
 	struct fs_attr a;
@@ -384,7 +388,8 @@ FSC_CASE(a_default_list_that_changes_meanwhile)
 	CHECK_OK(set(m, d, DEFAULT, GIVEN));
 	(void)fsc_attr(n, d);
 	(void)make_with(n, d, "warm", 0666, 0);
-	arm(m, d, DEFAULT, "u:-:rwx u:9:r-- g:-:r-x m:-:rwx o:-:---", 1); /* read before, made after */
+	arm(m, d, DEFAULT, "u:-:rwx u:9:r-- g:-:r-x m:-:rwx o:-:---",
+	    1); /* read before, made after */
 	f = make_with(n, d, "f", 0666, 0);
 	CHECK_TRUE(!rival.text);
 	CHECK_U64_EQ(mode(n, f), 0660);

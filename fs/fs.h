@@ -51,6 +51,7 @@ struct fs_options {
 	bool read_only;
 	bool atime; /* default: relatime */
 	bool noatime;
+	bool keep_locks; /* decide alone about locks of inodes that no other mount locks */
 };
 
 /* Makes the root directory etc.; conditional, so that a second run finds ERR_EXISTS. */

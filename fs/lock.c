@@ -52,8 +52,12 @@ static int edit_acquire(struct lock_call *c, struct lock_table *t)
 	bool behind;
 
 	c->granted = false;
+	if (c->probe && !lock__is_foreign(c->fs, t)) {
+		c->by_lock = true;
+		return LOCK_SAME;
+	}
 	c->by_lock = lock_table_blocker(t, &c->want, &at) != NULL;
-	behind = !c->by_lock && c->wait && !c->pass && lock_table_ahead(t, &c->want);
+	behind = !c->by_lock && c->wait && !c->recalls && !c->pass && lock_table_ahead(t, &c->want);
 	if (!c->by_lock && !behind)
 		return grant(c, t);
 	if (!c->wait)
@@ -141,6 +145,7 @@ static int wait_turn(struct lock_call *c, bool *looked)
 		err = look_around(c);
 		if (err)
 			return err > 0 ? 0 : err;
+		*looked = !lock__is_foreign(c->fs, &n->table); /* who is behind it is not known yet */
 	}
 	count_patience(c);
 	lock__turn_give(n);
@@ -167,6 +172,15 @@ static void leave_queue(struct lock_call *c)
 		lock__index_drop(c->fs, &c->want); /* perhaps the inode went, with the record */
 }
 
+/* Who does not wait for locks waits until it can be told who has them. */
+static void recall(struct lock_call *c)
+{
+	c->recalls = true;
+	c->want.no_cycle = true;
+	c->own_wait.fiber = fiber_self();
+	c->wait = &c->own_wait;
+}
+
 static int acquire(struct lock_call *c)
 {
 	bool looked = false;
@@ -174,8 +188,14 @@ static int acquire(struct lock_call *c)
 
 	for (;;) {
 		err = lock__change(c, edit_acquire, true);
+		if (!err && !c->granted && c->recalls && !lock__is_foreign(c->fs, &c->n->table))
+			err = ERR_WOULD_BLOCK;
 		if (err || c->granted)
 			break;
+		if (!c->wait && lock__is_foreign(c->fs, &c->n->table)) {
+			recall(c);
+			continue;
+		}
 		if (!c->wait) {
 			err = lock__look_at_sessions(c);
 			if (err <= 0) {
@@ -236,22 +256,40 @@ int fs_lock_set(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs
 	return err;
 }
 
+/* The record as it is, once nobody has it for himself. */
+static int look(struct lock_call *c)
+{
+	int err = lock__refresh(c->fs, c->n);
+
+	if (!err)
+		err = lock__look_at_sessions(c);
+	if (err || !lock__is_foreign(c->fs, &c->n->table) || c->fs->b.session == 0)
+		return err;
+	c->probe = true;
+	recall(c);
+	err = acquire(c);
+	if (err == ERR_WOULD_BLOCK)
+		err = lock__refresh(c->fs, c->n);
+	return err;
+}
+
 int fs_lock_get(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs_lock *found)
 {
 	struct lock_call c = {.fs = fs, .want = *want};
+	const struct lock_table *t;
 	const struct fs_lock *l;
 	uint32_t at = 0;
 	int err;
 
 	c.n = lock__node_get(fs, ino);
+	c.want.ticket = ++fs->locks->tickets;
 	c.want.session = fs->locks->session;
 	err = lock__turn_take(c.n, NULL);
 	if (!err) {
-		err = lock__refresh(fs, c.n);
-		if (!err)
-			err = lock__look_at_sessions(&c);
+		err = c.n->delegated ? 0 : look(&c);
+		t = c.n->delegated ? &c.n->mine : &c.n->table;
 		*found = (struct fs_lock){.mode = FS_LOCK_NONE};
-		while (err >= 0 && (l = lock_table_blocker(&c.n->table, &c.want, &at)) != NULL)
+		while (err >= 0 && (l = lock_table_blocker(t, &c.want, &at)) != NULL)
 			if (!lock__session_dead(fs, l->session)) {
 				*found = *l;
 				break;

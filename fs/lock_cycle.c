@@ -280,7 +280,8 @@ static void reach_from(struct search *s, const struct fs_lock *who)
 			if (!indexed(&w->v[k]) || !fs__lock_same_owner(&w->v[k], who))
 				continue;
 			while ((l = lock_table_blocker(&s->tables[i], &w->v[k], &at)) != NULL)
-				reach(s, l);
+				if (l->kind != FS_LOCK_DELEGATION)
+					reach(s, l);
 		}
 	}
 }

@@ -9,6 +9,10 @@
 #define FS_LOCK_POLL_NS	    (50 * NS_PER_MS) /* with a backend that cannot watch */
 #define FS_LOCK_ALIVE_NS    (1 * NS_PER_S) /* a session seen is believed to live so long */
 #define FS_LOCK_PATIENCE_NS (1 * NS_PER_S) /* behind waiters that hold nothing: then past them */
+#define FS_LOCK_KEEP_NS	    (2 * NS_PER_S) /* a delegation that is not used is given back */
+#define FS_LOCK_COOL_NS	    (10 * NS_PER_S) /* no delegation of what others wanted so lately */
+#define FS_LOCK_DELEGATIONS 64u		   /* of a mount */
+#define FS_LOCK_COOL	    256u	   /* inodes remembered, direct-mapped */
 #define FS_LOCK_SESSIONS    1024u	   /* remembered */
 #define FS_LOCK_CYCLE_MAX   64u		   /* inodes that one search for a deadlock reads */
 #define FS_LOCK_VERSION_ANY UINT64_MAX	   /* not known */
@@ -30,6 +34,9 @@ struct lock_node {
 	uint64_t version;	 /* of the record when `table` was read; FS_LOCK_VERSION_ANY */
 	struct lock_table table; /* the record as seen last, a guess */
 	struct lock_table mine;	 /* what owners of this mount hold: the truth about them */
+	bool delegated; /* only this mount has to do with the inode: `mine` is all there is */
+	bool news; /* `mine` is not as the record shows it */
+	uint64_t used_ns; /* when that was of use last */
 	bool unsure; /* a change had no answer: the record may hold of ours what `mine` does not */
 	bool mending;
 	LIST_HEAD(, lock_call) queued; /* calls of this mount that are waiters in the record */
@@ -41,6 +48,11 @@ struct fs_locks {
 	uint64_t tickets;
 	struct lock_node *nodes;
 	struct lock_session *sessions;
+	uint32_t delegations;
+	struct {
+		fs_ino ino;
+		uint64_t until_ns;
+	} cool[FS_LOCK_COOL];
 };
 
 struct lock_call {
@@ -49,6 +61,9 @@ struct lock_call {
 	struct fs_lock want;
 	struct fs_lock_wait *wait; /* NULL: does not wait */
 	bool granted, by_lock; /* of the last try; by_lock: else only waiters are in the way */
+	bool recalls; /* does not wait for locks, but for a delegation to be given back */
+	bool probe;   /* nor takes any */
+	struct fs_lock_wait own_wait;
 	bool queued, pass;     /* pass: goes ahead of waiters */
 	uint64_t behind_ns;    /* since when only waiters have been in the way; 0: not */
 	LIST_ENTRY(lock_call) link;
@@ -73,6 +88,15 @@ int lock__change(struct lock_call *c, lock_edit_fn *edit, bool adds);
 int lock__drop_dead(struct fs *fs, struct lock_node *n); /* what sessions known to be dead left */
 void lock__drop_all(struct fs *fs); /* at the end */
 void lock__free(struct fs *fs);
+
+/* ---- lock_keep.c: delegations ---- */
+/* May this change, which made @t of an empty record, come with a delegation? Then it is in @t. */
+bool lock__delegate(struct lock_call *c, struct lock_table *t);
+void lock__keep(struct fs *fs, struct lock_node *n); /* it has been written: from now on delegated */
+/* A change in memory. 1: that does not do; the delegation is over. */
+int lock__change_here(struct lock_call *c, lock_edit_fn *edit);
+void lock__give_back(struct fs *fs, struct lock_node *n); /* in memory: the next change writes it */
+bool lock__is_foreign(const struct fs *fs, const struct lock_table *t); /* delegated to others */
 
 /* ---- lock_cycle.c ---- */
 /* The waiters that went and came between two states: what leads from an owner to where it waits. */

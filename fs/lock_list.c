@@ -121,7 +121,9 @@ static int take_lock(struct list *l, const struct fs_key_parts *p, const struct 
 	lock_table_init(&t);
 	err = lock_table_decode(it->value, &t);
 	for (uint32_t i = 0; !err && i < t.held.count; i++)
-		err = add(l, p->number, &t.held.v[i], false);
+		err = t.held.v[i].kind == FS_LOCK_DELEGATION
+			      ? 0
+			      : add(l, p->number, &t.held.v[i], false);
 	for (uint32_t i = 0; !err && i < t.waiters.count; i++)
 		err = add(l, p->number, &t.waiters.v[i], true);
 	lock_table_release(&t);

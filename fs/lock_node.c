@@ -26,9 +26,10 @@ static struct fs_locks *locks_of(struct fs *fs)
 	if (fs->locks->session == fs->b.session)
 		return fs->locks;
 	fs->locks->session = fs->b.session;
+	fs->locks->delegations = 0;
 	HASH_ITER(hh, fs->locks->nodes, n, next) {
 		lock_table_release(&n->mine);
-		n->unsure = false;
+		n->unsure = n->delegated = false;
 		if (n->users == 0)
 			node_free(fs->locks, n);
 	}
@@ -62,7 +63,7 @@ struct lock_node *lock__node_get(struct fs *fs, fs_ino ino)
 void lock__node_put(struct fs *fs, struct lock_node *n)
 {
 	CHECK(n->users > 0);
-	if (--n->users == 0 && lock_table_empty(&n->mine) && !n->unsure)
+	if (--n->users == 0 && lock_table_empty(&n->mine) && !n->unsure && !n->delegated)
 		node_free(fs->locks, n);
 }
 
@@ -163,14 +164,19 @@ static int settle(struct lock_node *n, uint64_t session, struct lock_table *t)
 	struct lock_table was;
 	int err;
 
+	const struct fs_lock *d = lock_table_delegation(t);
+	bool alone = d && d->session == session; /* until now: nobody else got anything */
+
 	lock_table_init(&was);
 	err = lock_table_copy(&was, t);
 	if (!err)
 		(void)lock_table_drop_session(t, session);
+	for (uint32_t m = 0; !err && alone && m < n->mine.held.count; m++)
+		err = lock_table_set(t, &n->mine.held.v[m]);
 	for (uint32_t i = 0; !err && i < was.waiters.count; i++)
 		if (was.waiters.v[i].session == session && still_queued(n, was.waiters.v[i].ticket))
 			err = lock_table_wait(t, &was.waiters.v[i]);
-	for (uint32_t i = 0; !err && i < was.held.count; i++)
+	for (uint32_t i = 0; !err && !alone && i < was.held.count; i++)
 		for (uint32_t m = 0; !err && m < n->mine.held.count; m++)
 			err = add_common(t, &was.held.v[i], &n->mine.held.v[m]);
 	lock_table_release(&was);
@@ -182,7 +188,7 @@ static int ours_of(uint64_t session, const struct lock_table *t, struct lock_tab
 	int err = 0;
 
 	for (uint32_t i = 0; !err && i < t->held.count; i++)
-		if (t->held.v[i].session == session)
+		if (t->held.v[i].session == session && t->held.v[i].kind != FS_LOCK_DELEGATION)
 			err = lock_table_set(mine, &t->held.v[i]);
 	return err;
 }
@@ -247,8 +253,8 @@ static int change_once(struct lock_call *c, struct fs_op *op, lock_edit_fn *edit
 	uint64_t session = c->fs->locks->session;
 	struct lock_node *n = c->n;
 	struct lock_table t, mine;
+	bool more, keep;
 	int err, verdict;
-	bool more;
 
 	lock_table_init(&t);
 	lock_table_init(&mine);
@@ -265,12 +271,15 @@ static int change_once(struct lock_call *c, struct fs_op *op, lock_edit_fn *edit
 		err = err ? err : 1;
 	} else if (verdict == LOCK_CHANGED || more || n->unsure) {
 		err = ours_of(session, &t, &mine);
+		keep = !err && verdict == LOCK_CHANGED && adds && lock__delegate(c, &t);
 		if (!err) {
 			build(op, n, &t, adds && verdict == LOCK_CHANGED);
 			err = fs__op_exec(op);
 		}
 		if (!err)
 			changed(n, &t, &mine);
+		if (!err && keep)
+			lock__keep(c->fs, n);
 	}
 	lock_table_release(&t);
 	lock_table_release(&mine);
@@ -297,6 +306,11 @@ int lock__change(struct lock_call *c, lock_edit_fn *edit, bool adds)
 	int err;
 
 	CHECK(n->busy);
+	if (n->delegated) {
+		err = lock__change_here(c, edit);
+		if (err <= 0)
+			return err;
+	}
 	fs__op_begin(&op, c->fs);
 	for (;;) {
 		err = change_once(c, &op, edit, adds, &fresh);
@@ -321,6 +335,8 @@ int lock__change(struct lock_call *c, lock_edit_fn *edit, bool adds)
 		break;
 	}
 	fs__op_end(&op);
+	if (err && n->unsure)
+		be_unsure(c->fs, n, err);
 	return err;
 }
 
@@ -364,23 +380,31 @@ static int edit_drop(struct lock_call *c, struct lock_table *t)
 	return lock_table_drop_session(t, c->fs->locks->session) > 0 ? LOCK_CHANGED : LOCK_SAME;
 }
 
+static struct lock_node *something_left(struct fs *fs)
+{
+	struct lock_node *n;
+
+	for (n = fs->locks->nodes; n; n = n->hh.next)
+		if (!n->busy && (n->delegated || n->unsure || !lock_table_empty(&n->mine)))
+			return n;
+	return NULL;
+}
+
 void lock__drop_all(struct fs *fs)
 {
-	struct lock_node *n, *next;
+	struct lock_node *n;
 
-	if (!fs->locks)
-		return;
-	HASH_ITER(hh, fs->locks->nodes, n, next) {
+	while (fs->locks && !fs->abandoned && (n = something_left(fs)) != NULL) {
 		struct lock_call c = {.fs = fs, .n = n};
 
-		if (n->busy || n->users > 0 || fs->abandoned)
-			continue;
 		n->users++;
 		n->busy = true;
 		lock_table_release(&n->mine);
+		lock__give_back(fs, n);
 		(void)lock__change(&c, edit_drop, false); /* what stays ends with the session */
-		lock__turn_give(n);
+		lock_table_release(&n->mine);
 		n->unsure = false;
+		lock__turn_give(n);
 		lock__node_put(fs, n);
 	}
 }

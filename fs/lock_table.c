@@ -76,6 +76,8 @@ static bool overlap(const struct fs_lock *a, const struct fs_lock *b)
 
 bool fs__lock_conflict(const struct fs_lock *a, const struct fs_lock *b)
 {
+	if (a->kind == FS_LOCK_DELEGATION || b->kind == FS_LOCK_DELEGATION)
+		return a->session != b->session;
 	return a->kind == b->kind && !fs__lock_same_owner(a, b) && overlap(a, b) &&
 	       (a->mode == FS_LOCK_EXCLUSIVE || b->mode == FS_LOCK_EXCLUSIVE);
 }
@@ -251,6 +253,14 @@ uint32_t lock_table_drop_owner(struct lock_table *t, const struct fs_lock *of)
 	return n - t->held.count;
 }
 
+const struct fs_lock *lock_table_delegation(const struct lock_table *t)
+{
+	for (uint32_t i = 0; i < t->held.count; i++)
+		if (t->held.v[i].kind == FS_LOCK_DELEGATION)
+			return &t->held.v[i];
+	return NULL;
+}
+
 /* ---- record ---- */
 
 static void encode_one(struct buf *out, const struct fs_lock *l)
@@ -294,7 +304,7 @@ static bool decode_one(const uint8_t *p, struct fs_lock *l)
 			      .session = le64_get(p + 32),
 			      .ticket = le64_get(p + 40),
 			      .since_ns = le64_get(p + 48)};
-	return (l->kind == FS_LOCK_FLOCK || l->kind == FS_LOCK_POSIX) &&
+	return l->kind >= FS_LOCK_FLOCK && l->kind <= FS_LOCK_DELEGATION &&
 	       (l->mode == FS_LOCK_SHARED || l->mode == FS_LOCK_EXCLUSIVE) && l->start <= l->end;
 }
 

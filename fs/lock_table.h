@@ -13,6 +13,10 @@
 
 _Static_assert(FS_LOCK_HEAD + FS_LOCKS_MAX * FS_LOCK_SIZE <= VALUE_SIZE_MAX, "a full table fits");
 
+/* A kind that only records know: the session decides alone about the locks of the inode, in its memory,
+ * until somebody else queues up. Conflicts with everything of other sessions. */
+#define FS_LOCK_DELEGATION 3u
+
 struct lock_list {
 	struct fs_lock *v; /* owned */
 	uint32_t count, cap;
@@ -63,6 +67,9 @@ bool lock_table_leave(struct lock_table *t, uint64_t session, uint64_t ticket);
 uint32_t lock_table_drop_session(struct lock_table *t, uint64_t session);
 /* What the owner of @of holds goes, whatever its ranges. */
 uint32_t lock_table_drop_owner(struct lock_table *t, const struct fs_lock *of);
+
+/* The delegation, if there is one. */
+const struct fs_lock *lock_table_delegation(const struct lock_table *t);
 
 /* ---- record ---- */
 

@@ -99,15 +99,42 @@ static uint32_t index_entries(struct fsx *x)
 
 static void expect_nothing_left(struct fsx_mount *m)
 {
+	if (m->fs->o.keep_locks)
+		pass(10 * NS_PER_S);
 	CHECK_U64_EQ(fsx_count(m->x, FS_KIND_LOCK), 0);
 	CHECK_U64_EQ(index_entries(m->x), 0);
 }
 
-/* ---- without waiting ---- */
+/* Each case twice: with delegations, and without. */
+static bool keeping;
 
-FSC_CASE(two_mounts_exclude_each_other)
+#define LOCK_CASE(name)                                                                            \
+	static void name##_do(struct fsx_mount *m);                                                \
+	FSC_CASE(name)                                                                             \
+	{                                                                                          \
+		keeping = m->fs->o.keep_locks = false;                                             \
+		name##_do(m);                                                                      \
+	}                                                                                          \
+	FSC_CASE(name##_kept)                                                                      \
+	{                                                                                          \
+		keeping = m->fs->o.keep_locks = true;                                              \
+		name##_do(m);                                                                      \
+	}                                                                                          \
+	static void name##_do(struct fsx_mount *m)
+
+static struct fsx_mount *other(struct fsx_mount *m)
 {
 	struct fsx_mount *n = fsx_mount(m->x);
+
+	n->fs->o.keep_locks = keeping;
+	return n;
+}
+
+/* ---- without waiting ---- */
+
+LOCK_CASE(two_mounts_exclude_each_other)
+{
+	struct fsx_mount *n = other(m);
 	fs_ino f = fsc_file(m, ROOT, "f", "");
 
 	CHECK_OK(set(m, f, posix(1, EX, 0, 9)));
@@ -124,7 +151,7 @@ FSC_CASE(two_mounts_exclude_each_other)
 	expect_nothing_left(m);
 }
 
-FSC_CASE(owners_of_one_mount)
+LOCK_CASE(owners_of_one_mount)
 {
 	fs_ino f = fsc_file(m, ROOT, "f", "");
 
@@ -143,9 +170,9 @@ FSC_CASE(owners_of_one_mount)
 	expect_nothing_left(m);
 }
 
-FSC_CASE(who_is_in_the_way)
+LOCK_CASE(who_is_in_the_way)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	fs_ino f = fsc_file(m, ROOT, "f", "");
 	struct fs_lock l;
 
@@ -162,11 +189,32 @@ FSC_CASE(who_is_in_the_way)
 	CHECK_OK(set(m, f, posix(1, NONE, 0, UINT64_MAX)));
 }
 
-FSC_CASE(of_nothing)
+LOCK_CASE(of_nothing)
 {
 	CHECK_ERR(set(m, 4711, posix(1, EX, 0, 0)), ERR_STALE);
 	CHECK_OK(set(m, 4711, posix(1, NONE, 0, 0)));
 	CHECK_ERR(set(m, ROOT, posix(1, EX, 1, 0)), ERR_INVAL);
+	expect_nothing_left(m);
+}
+
+FSC_CASE(no_request_at_all)
+{
+	fs_ino f = fsc_file(m, ROOT, "f", "");
+	uint64_t writes;
+
+	m->fs->o.keep_locks = true;
+	CHECK_OK(set(m, f, posix(1, EX, 0, 9)));
+	writes = m->x->writes;
+	for (uint64_t i = 0; i < 100; i++) {
+		CHECK_OK(set(m, f, posix(2, SH, 100, 109)));
+		CHECK_OK(set(m, f, posix(1, i % 2 ? EX : SH, 0, 9)));
+		CHECK_OK(flock_as(m, f, i, EX));
+		CHECK_OK(fs_lock_release(m->fs, f, FS_LOCK_FLOCK, i));
+		CHECK_OK(fs_lock_release(m->fs, f, FS_LOCK_POSIX, 2));
+	}
+	CHECK_U64_EQ(m->x->writes, writes);
+	CHECK_OK(set(m, f, posix(1, NONE, 0, 9)));
+	CHECK_U64_EQ(m->x->writes, writes);
 	expect_nothing_left(m);
 }
 
@@ -191,15 +239,16 @@ FSC_CASE(one_request_each)
 	expect_nothing_left(m);
 }
 
-FSC_CASE(a_removed_file_has_no_locks)
+LOCK_CASE(a_removed_file_has_no_locks)
 {
 	fs_ino f = fsc_file(m, ROOT, "f", "text"), g;
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	struct fs_file *file;
 
 	CHECK_OK(set(n, f, posix(1, EX, 0, 0)));
 	CHECK_OK(fsc_unlink(m, ROOT, "f"));
 	CHECK_U64_EQ(fsx_count(m->x, FS_KIND_LOCK), 0);
+	pass(100 * NS_PER_MS); /* a delegation ends when the record goes */
 	CHECK_OK(set(n, f, posix(1, NONE, 0, 0)));
 	CHECK_ERR(set(n, f, posix(1, EX, 0, 0)), ERR_STALE);
 	g = fsc_file(m, ROOT, "g", "text"); /* an orphan can be locked until its last close */
@@ -215,9 +264,9 @@ FSC_CASE(a_removed_file_has_no_locks)
 
 /* ---- waiting ---- */
 
-FSC_CASE(a_wait_ends_with_the_lock)
+LOCK_CASE(a_wait_ends_with_the_lock)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	fs_ino f = fsc_file(m, ROOT, "f", "");
 	struct waiting w;
 
@@ -234,9 +283,9 @@ FSC_CASE(a_wait_ends_with_the_lock)
 	expect_nothing_left(m);
 }
 
-FSC_CASE(an_interrupt_ends_it_at_once)
+LOCK_CASE(an_interrupt_ends_it_at_once)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	fs_ino f = fsc_file(m, ROOT, "f", "");
 	struct waiting w;
 
@@ -252,9 +301,9 @@ FSC_CASE(an_interrupt_ends_it_at_once)
 	expect_nothing_left(m);
 }
 
-FSC_CASE(first_come_first_served)
+LOCK_CASE(first_come_first_served)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	fs_ino f = fsc_file(m, ROOT, "f", "");
 	struct waiting w[4];
 	uint64_t next = 0;
@@ -276,9 +325,9 @@ FSC_CASE(first_come_first_served)
 }
 
 /* One waits behind a waiter, who waits for what the first one holds elsewhere. */
-FSC_CASE(the_order_of_waiters_is_no_deadlock)
+LOCK_CASE(the_order_of_waiters_is_no_deadlock)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	fs_ino x = fsc_file(m, ROOT, "x", ""), y = fsc_file(m, ROOT, "y", "");
 	struct waiting b, c, a;
 
@@ -302,9 +351,9 @@ FSC_CASE(the_order_of_waiters_is_no_deadlock)
 
 /* ---- circles ---- */
 
-FSC_CASE(a_circle_of_two)
+LOCK_CASE(a_circle_of_two)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	fs_ino d = fsc_mkdir_far(m, ROOT, "d", ROOT);
 	fs_ino f = fsc_file(m, ROOT, "f", ""), g = fsc_file(m, d, "g", "");
 	struct waiting a, b;
@@ -324,9 +373,9 @@ FSC_CASE(a_circle_of_two)
 	expect_nothing_left(m);
 }
 
-FSC_CASE(a_circle_of_five)
+LOCK_CASE(a_circle_of_five)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	struct waiting w[5];
 	fs_ino f[5];
 
@@ -350,9 +399,9 @@ FSC_CASE(a_circle_of_five)
 	expect_nothing_left(m);
 }
 
-FSC_CASE(two_upgrades)
+LOCK_CASE(two_upgrades)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	fs_ino f = fsc_file(m, ROOT, "f", "");
 	struct waiting a, b;
 
@@ -379,9 +428,9 @@ FSC_CASE(two_upgrades)
 	expect_nothing_left(m);
 }
 
-FSC_CASE(open_file_descriptions_wait_for_ever)
+LOCK_CASE(open_file_descriptions_wait_for_ever)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	fs_ino f = fsc_file(m, ROOT, "f", ""), g = fsc_file(m, ROOT, "g", "");
 	struct fs_lock l = posix(2, EX, 0, 0);
 	struct waiting a, b;
@@ -415,9 +464,9 @@ static void end_session(struct fsx_mount *m)
 	buf_release(&key);
 }
 
-FSC_CASE(a_dead_session_holds_nothing)
+LOCK_CASE(a_dead_session_holds_nothing)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	fs_ino f = fsc_file(m, ROOT, "f", "");
 	struct waiting dead, w;
 
@@ -435,9 +484,9 @@ FSC_CASE(a_dead_session_holds_nothing)
 	expect_nothing_left(m);
 }
 
-FSC_CASE(a_dead_session_is_no_reason_to_refuse)
+LOCK_CASE(a_dead_session_is_no_reason_to_refuse)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	fs_ino f = fsc_file(m, ROOT, "f", "");
 
 	CHECK_OK(set(n, f, posix(1, EX, 0, 0)));
@@ -448,9 +497,9 @@ FSC_CASE(a_dead_session_is_no_reason_to_refuse)
 	expect_nothing_left(m);
 }
 
-FSC_CASE(a_mount_that_ends_gives_up)
+LOCK_CASE(a_mount_that_ends_gives_up)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	fs_ino f = fsc_file(m, ROOT, "f", "");
 
 	CHECK_OK(set(n, f, posix(1, EX, 0, 0)));
@@ -531,9 +580,10 @@ static void crowd_run(struct fsx_mount *m)
 {
 	struct crowd c = {.x = m->x,
 			  .f = {fsc_file(m, ROOT, "f", ""), fsc_file(m, ROOT, "g", "")}};
-	struct fsx_mount *mounts[3] = {m, fsx_mount(m->x), fsx_mount(m->x)};
+	struct fsx_mount *mounts[3] = {m, other(m), other(m)};
 	struct member u[12];
 
+	m->fs->o.keep_locks = keeping;
 	m->x->delay_ns = 2 * NS_PER_MS;
 	m->x->fault_percent = 3;
 	for (uint32_t i = 0; i < 12; i++) {
@@ -552,6 +602,14 @@ static void crowd_run(struct fsx_mount *m)
 
 static void crowds_with_faults(void)
 {
+	keeping = false;
+	for (uint64_t seed = 1; seed <= 10; seed++)
+		fsc_run_on(fsx_new(4, seed), crowd_run);
+}
+
+static void crowds_with_faults_kept(void)
+{
+	keeping = true;
 	for (uint64_t seed = 1; seed <= 10; seed++)
 		fsc_run_on(fsx_new(4, seed), crowd_run);
 }
@@ -575,9 +633,9 @@ static bool note(void *ctx, const struct fs_lock_item *it)
 	return true;
 }
 
-FSC_CASE(the_list_of_all)
+LOCK_CASE(the_list_of_all)
 {
-	struct fsx_mount *n = fsx_mount(m->x);
+	struct fsx_mount *n = other(m);
 	fs_ino g = fsc_mkdir_far(m, ROOT, "g", ROOT), h = fsc_mkdir(m, g, "h");
 	fs_ino f = fsc_file(m, h, "f", "text");
 	struct list_seen s = {0};
@@ -609,25 +667,44 @@ FSC_CASE(the_list_of_all)
 
 static const struct check_test tests[] = {
 	CHECK_TEST(two_mounts_exclude_each_other),
+	CHECK_TEST(two_mounts_exclude_each_other_kept),
 	CHECK_TEST(owners_of_one_mount),
+	CHECK_TEST(owners_of_one_mount_kept),
 	CHECK_TEST(who_is_in_the_way),
+	CHECK_TEST(who_is_in_the_way_kept),
 	CHECK_TEST(of_nothing),
+	CHECK_TEST(of_nothing_kept),
 	CHECK_TEST(one_request_each),
+	CHECK_TEST(no_request_at_all),
 	CHECK_TEST(a_removed_file_has_no_locks),
+	CHECK_TEST(a_removed_file_has_no_locks_kept),
 	CHECK_TEST(a_wait_ends_with_the_lock),
+	CHECK_TEST(a_wait_ends_with_the_lock_kept),
 	CHECK_TEST(an_interrupt_ends_it_at_once),
+	CHECK_TEST(an_interrupt_ends_it_at_once_kept),
 	CHECK_TEST(first_come_first_served),
+	CHECK_TEST(first_come_first_served_kept),
 	CHECK_TEST(the_order_of_waiters_is_no_deadlock),
+	CHECK_TEST(the_order_of_waiters_is_no_deadlock_kept),
 	CHECK_TEST(a_circle_of_two),
+	CHECK_TEST(a_circle_of_two_kept),
 	CHECK_TEST(a_circle_of_five),
+	CHECK_TEST(a_circle_of_five_kept),
 	CHECK_TEST(two_upgrades),
+	CHECK_TEST(two_upgrades_kept),
 	CHECK_TEST(open_file_descriptions_wait_for_ever),
+	CHECK_TEST(open_file_descriptions_wait_for_ever_kept),
 	CHECK_TEST(a_dead_session_holds_nothing),
+	CHECK_TEST(a_dead_session_holds_nothing_kept),
 	CHECK_TEST(a_dead_session_is_no_reason_to_refuse),
+	CHECK_TEST(a_dead_session_is_no_reason_to_refuse_kept),
 	CHECK_TEST(a_mount_that_ends_gives_up),
+	CHECK_TEST(a_mount_that_ends_gives_up_kept),
 	CHECK_TEST(lost_answers),
 	CHECK_TEST(crowds_with_faults),
+	CHECK_TEST(crowds_with_faults_kept),
 	CHECK_TEST(the_list_of_all),
+	CHECK_TEST(the_list_of_all_kept),
 };
 
 CHECK_MAIN(tests)

@@ -132,7 +132,8 @@ void mount__versions_opened(struct mount_versions *v, const struct fs_attr *a, b
 void mount__versions_write_begin(struct mount_versions *v, fs_ino ino);
 void mount__versions_write_end(struct mount_versions *v, fs_ino ino, bool done);
 void mount__versions_write_none(struct mount_versions *v, fs_ino ino); /* nothing was to be written */
-/* The kernel moves its own idea of the size: after a write up to there, after a read that ended there. */
+/* The kernel moves its own idea of the size: after a write up to there, after a read that ended
+ * there. */
 void mount__versions_extended(struct mount_versions *v, fs_ino ino, uint64_t end);
 void mount__versions_ended(struct mount_versions *v, fs_ino ino, uint64_t end);
 /* The answer to SETATTR, which the kernel always takes; after write_end if it changed the size. */

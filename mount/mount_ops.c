@@ -413,7 +413,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t s
 	else
 		mount__versions_write_end(mt->versions, ino, !err);
 	if (!err && how.append && end != (uint64_t)offset + size)
-		mount__versions_doubt(mt->versions, ino); /* the kernel may have a page of it elsewhere */
+		mount__versions_doubt(mt->versions, ino); /* the kernel has a page of it elsewhere */
 	if (!err && !how.within) /* as the kernel counts: from where it believes that the write began */
 		mount__versions_extended(mt->versions, ino, (uint64_t)offset + size);
 	if (err)

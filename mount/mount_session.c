@@ -240,7 +240,7 @@ static void on_stop(void *ctx)
 	if (mt->stopping)
 		return;
 	log_info("unmounting %s", mt->cfg->mountpoint);
-	/* what the kernel holds threads for would be asked of a loop that ends: it gives that up first */
+	/* what the kernel holds threads for is asked of the loop that ends: it gives that up first */
 	if (mt->mounted && mount__inval_busy(mt->inval))
 		(void)umount2(mt->cfg->mountpoint, MNT_FORCE | MNT_DETACH);
 	if (mt->mounted)

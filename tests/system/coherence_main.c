@@ -146,7 +146,8 @@ static void hidden_by_setattr(void)
 		MUST(pwrite(a, text, PAGE, 0));
 		MUST(i % 2 ? ftruncate(b, 2 * PAGE) : fchmod(b, 0600 + (mode_t)i));
 		if (MUST(pread(b, text, 1, 0)) != 1 || text[0] != c)
-			fail("read '%c', not '%c', after a %s", text[0], c, i % 2 ? "truncation" : "chmod");
+			fail("read '%c', not '%c', after a %s", text[0], c,
+			     i % 2 ? "truncation" : "chmod");
 	}
 }
 

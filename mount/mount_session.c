@@ -276,7 +276,8 @@ static int connect_store(struct mount *mt)
 					       !mt->cfg->options->local_locks};
 	struct fs_options o = {.read_only = mt->cfg->options->read_only,
 			       .noatime = mt->cfg->options->noatime,
-			       .atime = mt->cfg->options->strictatime};
+			       .atime = mt->cfg->options->strictatime,
+			       .keep_locks = true};
 	int err;
 
 	if (gethostname(host, sizeof(host) - 1) != 0)

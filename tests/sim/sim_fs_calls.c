@@ -220,6 +220,24 @@ static void set_attr(struct fsim_worker *w, enum fsim_kind kind)
 	fsim__end(w, c, err);
 }
 
+/* 2001, 2100 or 1960, and some ns, so that they are told apart. */
+static void set_times(struct fsim_worker *w)
+{
+	static const int64_t years[] = {978307200, 4102444800, -315619200};
+	struct fsim_call *c = fsim__call_of(w, CALL_UTIMES);
+	struct fs_attr in = {0}, out = {0};
+	int err;
+
+	c->ino = any_ino();
+	in.mtime_ns = years[sim_below(3)] * (int64_t)NS_PER_S + (int64_t)sim_below(NS_PER_S);
+	in.atime_ns = in.mtime_ns;
+	c->offset = (uint64_t)in.mtime_ns;
+	fsim__run(w, c);
+	err = fs_setattr(w->m->fs, c->ino, FS_SET_ATIME | FS_SET_MTIME, &in, &out);
+	keep_attr(c, err, &out);
+	fsim__end(w, c, err);
+}
+
 static void xattr(struct fsim_worker *w, enum fsim_kind kind)
 {
 	static const unsigned flags[] = {0, 0, FS_XATTR_CREATE, FS_XATTR_REPLACE};
@@ -444,7 +462,10 @@ void fsim__tree_call(struct fsim_worker *w)
 		any_rename(w);
 		break;
 	case 6:
-		set_attr(w, sim_chance(500000) ? CALL_CHMOD : CALL_TRUNCATE);
+		if (sim_chance(330000))
+			set_times(w);
+		else
+			set_attr(w, sim_chance(500000) ? CALL_CHMOD : CALL_TRUNCATE);
 		break;
 	case 7:
 		xattr(w, xattrs[sim_below(4)]);

@@ -64,6 +64,7 @@ enum fsim_kind {
 	CALL_RMDIR,
 	CALL_RENAME,
 	CALL_CHMOD,
+	CALL_UTIMES, /* offset: atime and mtime, ns */
 	CALL_TRUNCATE, /* offset: the size */
 	CALL_WRITE,
 	CALL_APPEND,
@@ -219,6 +220,9 @@ enum fsim_what {
 	OBJ_DATA,     /* (file): contents; value: size */
 	OBJ_PARENT,   /* (directory) */
 	OBJ_XATTR,    /* (inode, which): 1 there; data */
+	OBJ_MTIME,    /* (inode that is no directory): ns */
+	OBJ_DIR_MTIME, /* changes of a directory commute: their order is that of the stamps in the end */
+	OBJ_ATIME,    /* as the inode was made, or utimes said; reads are looked for elsewhere. 0: any */
 };
 
 struct fsim_object {
@@ -239,6 +243,7 @@ struct fsim_delta { /* of a link count: these commute */
 struct fsim_inode {
 	uint64_t ino;
 	uint32_t type; /* S_IFMT bits */
+	bool apart;    /* a directory in which not only calls of the model make names */
 	int64_t nlink;
 	uint32_t entries;
 	struct slice target;

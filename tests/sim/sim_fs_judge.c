@@ -157,6 +157,17 @@ static bool links_possible(const struct fsim_call *c, const struct fsim_inode *i
 	return (int64_t)c->attr.nlink >= min && (int64_t)c->attr.nlink <= max;
 }
 
+/* Of a directory: a time that it was given by some change that had begun. */
+static bool dir_time_possible(const struct fsim_call *c, uint64_t ino)
+{
+	const struct fsim_object *o = fsim__object(OBJ_DIR_MTIME, ino, 0);
+
+	for (uint32_t i = 0; i < o->count; i++)
+		if (o->v[i].lo_ns <= c->return_ns && o->v[i].value == (uint64_t)c->attr.mtime_ns)
+			return true;
+	return ino == FS_ROOT_INO || fsim__inode(ino)->apart;
+}
+
 static void judge_attr(const struct fsim_call *c)
 {
 	const struct fsim_inode *i = fsim__inode(c->attr.ino);
@@ -173,8 +184,13 @@ static void judge_attr(const struct fsim_call *c)
 	if (i->type == S_IFDIR)
 		narrow(&s, c, fsim__object(OBJ_PARENT, i->ino, 0),
 		       (struct ask){.what = IS, .number = c->attr.parent});
+	else
+		narrow(&s, c, fsim__object(OBJ_MTIME, i->ino, 0),
+		       (struct ask){.what = IS, .number = (uint64_t)c->attr.mtime_ns});
 	if (!s.count)
-		wrong(c, "permissions, size and parent together");
+		wrong(c, "permissions, size, parent and time of change together");
+	if (i->type == S_IFDIR && !dir_time_possible(c, i->ino))
+		wrong(c, "the time of change");
 	if (!links_possible(c, i))
 		wrong(c, "the number of links");
 }
@@ -461,6 +477,29 @@ static bool surely_without_effect(int err)
 	return err == ERR_BUSY || err == ERR_ABORTED || err == ERR_DEADLOCK || err == ERR_NOSPACE;
 }
 
+/* It was read between the two moments, or may have been. */
+static bool read_between(uint64_t ino, uint64_t from_ns, uint64_t to_ns)
+{
+	for (uint32_t i = 0; i < fsim_call_count; i++) {
+		const struct fsim_call *c = fsim_calls[i];
+		bool reads = c->kind == CALL_READ || c->kind == CALL_READLINK;
+
+		if (c->return_ns < from_ns || c->invoke_ns > to_ns)
+			continue;
+		if ((reads && c->ino == ino) || (c->kind == CALL_READDIR && c->dir == ino))
+			return true;
+	}
+	return false;
+}
+
+/* What came back has the time that was set, or that of a read which was under way. */
+static void judge_utimes(const struct fsim_call *c)
+{
+	if (!c->err && (uint64_t)c->attr.atime_ns != c->offset &&
+	    !read_between(c->ino, c->invoke_ns, c->return_ns))
+		wrong(c, "the time of access");
+}
+
 static void judge(const struct fsim_call *c)
 {
 	if (c->return_ns == FSIM_NEVER)
@@ -479,6 +518,8 @@ static void judge(const struct fsim_call *c)
 			return;
 		judge_seen(c);
 	}
+	if (c->kind == CALL_UTIMES)
+		judge_utimes(c);
 }
 
 void fsim__judge_calls(void)
@@ -518,6 +559,19 @@ static void differs(uint64_t ino, const char *what, uint64_t is, uint64_t should
 			      (unsigned long long)should);
 }
 
+static void compare_times(const struct fsim_inode *i, const struct fs_attr *a)
+{
+	enum fsim_what what = i->type == S_IFDIR ? OBJ_DIR_MTIME : OBJ_MTIME;
+	const struct fsim_version *changed = fsim__now(what, i->ino, 0);
+	const struct fsim_version *set = fsim__now(OBJ_ATIME, i->ino, 0);
+
+	if (changed->value)
+		differs(i->ino, "time of change", (uint64_t)a->mtime_ns, changed->value);
+	if (set->value && (uint64_t)a->atime_ns != set->value &&
+	    !read_between(i->ino, set->lo_ns, FSIM_NEVER))
+		differs(i->ino, "time of access", (uint64_t)a->atime_ns, set->value);
+}
+
 static void compare(const struct fsim_inode *i)
 {
 	const struct fsim_seen *s = seen_of(i->ino);
@@ -530,6 +584,7 @@ static void compare(const struct fsim_inode *i)
 	differs(i->ino, "permissions", s->attr.mode & 07777, fsim__now(OBJ_MODE, i->ino, 0)->value);
 	differs(i->ino, "link count", s->attr.nlink, (uint64_t)i->nlink);
 	differs(i->ino, "size", s->attr.size, data->value);
+	compare_times(i, &s->attr);
 	if (i->type == S_IFREG)
 		differs(i->ino, "contents as they should be", slice_eq(s->data, data->data), 1);
 	if (i->type == S_IFLNK)
@@ -549,11 +604,25 @@ static void compare(const struct fsim_inode *i)
 		differs(i->ino, "entry", s->entries[n], fsim__now(OBJ_NAME, i->ino, n)->value);
 }
 
+/* A register's file, or a log: the model does not know them, and they lie where their directory does. */
+static bool lies_apart(uint64_t ino)
+{
+	for (unsigned n = NAME_REG; n <= NAME_LOG; n++) {
+		uint64_t dir = fsim__now(OBJ_NAME, FS_ROOT_INO, n)->value;
+
+		if (dir && ino >> 48 == dir >> 48)
+			return true;
+	}
+	return false;
+}
+
 /* Something that fsck says a dead mount has left: had it no names, and is there such a mount? */
 static void judge_left(uint64_t ino)
 {
 	const struct fsim_inode *i = fsim__inode(ino);
 
+	if (!i && lies_apart(ino))
+		return;
 	if (!i)
 		sim_violation("%llx waits to be removed, and is no inode", (unsigned long long)ino);
 	if (i->nlink > 0)

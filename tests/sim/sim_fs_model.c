@@ -17,9 +17,10 @@ static struct fsim_inode *inodes;
 const char *fsim__text(const struct fsim_call *c)
 {
 	static const char *const kinds[] = {
-		"mknod",    "create", "mkdir",	 "symlink", "link",	  "unlink",	 "rmdir",
-		"rename",   "chmod",  "truncate", "write",   "append",	  "setxattr",	 "removexattr",
-		"read",	    "stat",   "lookup",	 "readdir", "readlink",	  "getxattr",	 "listxattr",
+		"mknod",       "create",  "mkdir",  "symlink",  "link",	    "unlink",
+		"rmdir",       "rename",  "chmod",  "utimes",	"truncate", "write",
+		"append",      "setxattr", "removexattr", "read", "stat",   "lookup",
+		"readdir",     "readlink", "getxattr", "listxattr",
 	};
 	static char text[512];
 	struct slice a = c->name < NAME_COUNT ? fsim__name(c->name) : slice_str("-");
@@ -171,6 +172,22 @@ static void set_name(const struct fsim_call *c, uint64_t dir, enum fsim_name n, 
 	put(c, OBJ_NAME, dir, n, ino);
 }
 
+static enum fsim_what mtime_of(uint64_t ino)
+{
+	return is_dir(ino) ? OBJ_DIR_MTIME : OBJ_MTIME;
+}
+
+static void set_mtime(const struct fsim_call *c, uint64_t ino, uint64_t ns)
+{
+	put(c, mtime_of(ino), ino, 0, fsim__inode(ino)->apart ? 0 : ns);
+}
+
+/* A change of the contents: now. Whatever it was, for utimes says nothing that is soon to come. */
+static void touch(const struct fsim_call *c, uint64_t ino)
+{
+	set_mtime(c, ino, c->stamp);
+}
+
 /* ---- calls ---- */
 
 static void check_attr(const struct fsim_call *c, uint64_t ino)
@@ -185,6 +202,9 @@ static void check_attr(const struct fsim_call *c, uint64_t ino)
 	must(c, (c->attr.mode & 07777) == value(OBJ_MODE, ino, 0), "other permissions");
 	must(c, c->attr.nlink == i->nlink, "another number of links");
 	must(c, c->attr.size == value(OBJ_DATA, ino, 0), "another size");
+	must(c, !value(mtime_of(ino), ino, 0) ||
+			(uint64_t)c->attr.mtime_ns == value(mtime_of(ino), ino, 0),
+	     "another time of change");
 }
 
 static void can_make(const struct fsim_call *c)
@@ -221,6 +241,7 @@ static void do_make(const struct fsim_call *c)
 	can_make(c);
 	must(c, c->made && !fsim__inode(c->made), "the inode number was used before");
 	i = inode_add(c->made, dir ? S_IFDIR : link ? S_IFLNK : S_IFREG);
+	i->apart = c->name == NAME_REG || c->name == NAME_LOG;
 	put(c, OBJ_LIFE, c->made, 0, 1);
 	add_links(c, c->made, dir ? 2 : 1);
 	put(c, OBJ_MODE, c->made, 0, inherit(c));
@@ -231,6 +252,9 @@ static void do_make(const struct fsim_call *c)
 		add_links(c, c->dir, 1);
 	}
 	set_name(c, c->dir, c->name, c->made);
+	touch(c, c->dir);
+	touch(c, c->made);
+	put(c, OBJ_ATIME, c->made, 0, c->stamp);
 	check_attr(c, c->made);
 }
 
@@ -243,6 +267,7 @@ static void do_link(const struct fsim_call *c)
 	must(c, i->nlink > 0, "the inode has no names any more");
 	add_links(c, c->ino, 1);
 	set_name(c, c->dir, c->name, c->ino);
+	touch(c, c->dir);
 	check_attr(c, c->ino);
 }
 
@@ -265,6 +290,7 @@ static void do_remove(const struct fsim_call *c)
 	must(c, ino, "there is no such name");
 	must(c, is_dir(ino) == (c->kind == CALL_RMDIR), "a directory or not");
 	set_name(c, c->dir, c->name, 0);
+	touch(c, c->dir);
 	lose_name(c, c->dir, ino);
 }
 
@@ -299,6 +325,8 @@ static void do_rename(const struct fsim_call *c)
 	must(c, value(OBJ_LIFE, c->dir2, 0), "the new directory was removed");
 	must(c, !t || !(c->flags & FS_RENAME_NOREPLACE), "the new name exists");
 	must(c, t || !exchange, "there is nothing to exchange it for");
+	touch(c, c->dir);
+	touch(c, c->dir2);
 	if (t && !exchange)
 		must(c, is_dir(s) == is_dir(t), "one is a directory, the other is not");
 	if (exchange) {
@@ -329,6 +357,14 @@ static void do_chmod(const struct fsim_call *c)
 	check_attr(c, c->ino);
 }
 
+static void do_utimes(const struct fsim_call *c)
+{
+	must(c, fsim__inode(c->ino), "there never was such an inode");
+	set_mtime(c, c->ino, c->offset);
+	put(c, OBJ_ATIME, c->ino, 0, c->offset);
+	check_attr(c, c->ino);
+}
+
 static void set_data(const struct fsim_call *c, uint64_t size, uint64_t at, struct slice bytes)
 {
 	const struct fsim_version *v = fsim__now(OBJ_DATA, c->ino, 0);
@@ -348,6 +384,7 @@ static void do_data(const struct fsim_call *c)
 	uint64_t end = at + c->data.len;
 
 	must(c, i && i->type == S_IFREG, "that is no file");
+	touch(c, c->ino);
 	if (value(OBJ_XATTR, c->ino, FSIM_X_CAPABILITY))
 		put(c, OBJ_XATTR, c->ino, FSIM_X_CAPABILITY, 0);
 	if (c->kind == CALL_TRUNCATE) {
@@ -399,6 +436,7 @@ static void (*const apply[])(const struct fsim_call *c) = {
 	[CALL_MKNOD] = do_make,	    [CALL_CREATE] = do_make,	   [CALL_MKDIR] = do_make,
 	[CALL_SYMLINK] = do_make,   [CALL_LINK] = do_link,	   [CALL_UNLINK] = do_remove,
 	[CALL_RMDIR] = do_remove,   [CALL_RENAME] = do_rename,	   [CALL_CHMOD] = do_chmod,
+	[CALL_UTIMES] = do_utimes,
 	[CALL_TRUNCATE] = do_data,  [CALL_WRITE] = do_data,	   [CALL_APPEND] = do_data,
 	[CALL_SETXATTR] = do_xattr, [CALL_REMOVEXATTR] = do_xattr,
 };
@@ -418,6 +456,8 @@ static int by_stamp(const void *a, const void *b)
  * bounds that take the neighbours into account. */
 static void settle(struct fsim_object *o)
 {
+	if (o->key.what == OBJ_DIR_MTIME)
+		return;
 	for (uint32_t i = 1; i < o->count; i++)
 		if (o->v[i].lo_ns < o->v[i - 1].lo_ns)
 			o->v[i].lo_ns = o->v[i - 1].lo_ns;

@@ -6,6 +6,8 @@
 #define STATFS_BLOCK 4096u
 #define STATFS_BYTES (1ull << 50) /* of a store that does not say what it can hold */
 #define STATFS_OLD   (3 * NS_PER_S)
+#define STATFS_WAIT  (2 * NS_PER_S) /* for newer figures */
+#define STATFS_STEP  (2 * NS_PER_MS)
 
 /* The counter: numbers that were given out, to inodes and to contents, or are in some mount's hand. */
 static int numbers_used(struct fs *fs, uint64_t *used)
@@ -46,24 +48,37 @@ static int ask(struct fs *fs, struct fs_statfs *out)
 	return 0;
 }
 
-int fs_statfs(struct fs *fs, struct fs_statfs *out)
+static int ask_now(struct fs *fs)
 {
 	uint64_t now = env_mono_ns(fs->b.env);
-	bool known = fs->space.at_ns != 0;
 	struct fs_statfs s;
-	int err = 0;
+	int err = ask(fs, &s);
 
-	if (!known || (now - fs->space.at_ns > STATFS_OLD && !fs->space.asking)) {
-		fs->space.asking = true;
-		err = ask(fs, &s);
-		fs->space.asking = false;
-		if (!err) {
-			fs->space.last = s;
-			fs->space.at_ns = now ? now : 1;
-		} else if (!known || err == ERR_INTERRUPTED) {
-			return err;
-		}
-	}
+	if (err)
+		return err;
+	fs->space.last = s;
+	fs->space.at_ns = now ? now : 1;
+	return 0;
+}
+
+static void ask_task(struct fs *fs, struct fs_task *t)
+{
+	(void)t;
+	(void)ask_now(fs);
+	fs->space.asking = false;
+}
+
+/* While a majority is down, df tells what was so before: it is what one looks at then. */
+int fs_statfs(struct fs *fs, struct fs_statfs *out)
+{
+	int err = fs->space.at_ns ? 0 : ask_now(fs);
+
+	if (!err && !fs->space.asking && env_mono_ns(fs->b.env) - fs->space.at_ns > STATFS_OLD)
+		fs->space.asking = fs__background(fs, ask_task, 0) == 0;
+	for (uint64_t waited = 0; !err && fs->space.asking && waited < STATFS_WAIT; waited += STATFS_STEP)
+		err = fiber_sleep(STATFS_STEP);
+	if (err)
+		return err;
 	*out = fs->space.last;
 	return 0;
 }

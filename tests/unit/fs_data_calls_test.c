@@ -335,6 +335,35 @@ FSC_CASE(room_that_is_not_there)
 	fs_file_close(f);
 }
 
+static int no_answer(void *ctx, uint64_t *total, uint64_t *free)
+{
+	(void)ctx;
+	(void)total;
+	(void)free;
+	(void)fiber_sleep(60 * NS_PER_S);
+	return ERR_UNREACHABLE;
+}
+
+FSC_CASE(figures_of_a_store_that_is_down)
+{
+	struct fs_statfs s;
+	uint64_t before;
+
+	m->fs->b.space = little_room;
+	CHECK_OK(fs_statfs(m->fs, &s));
+	m->fs->b.space = no_answer;
+	CHECK_OK(fs_statfs(m->fs, &s)); /* a moment old */
+	CHECK_OK(fiber_sleep(10 * NS_PER_S));
+	before = m->x->now_ns;
+	CHECK_OK(fs_statfs(m->fs, &s));
+	CHECK_TRUE(m->x->now_ns - before <= 3 * NS_PER_S);
+	CHECK_U64_EQ(s.blocks * s.block_size, GIB);
+	CHECK_OK(fiber_sleep(100 * NS_PER_S));
+	m->fs->b.space = NULL;
+	CHECK_OK(fs_statfs(m->fs, &s));
+	CHECK_TRUE(s.blocks * s.block_size > GIB);
+}
+
 FSC_CASE(a_hole_is_punched)
 {
 	fs_ino ino;
@@ -665,6 +694,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(room_is_within_the_file),
 	CHECK_TEST(what_fallocate_refuses),
 	CHECK_TEST(room_that_is_not_there),
+	CHECK_TEST(figures_of_a_store_that_is_down),
 	CHECK_TEST(a_hole_is_punched),
 	CHECK_TEST(a_hole_over_stripes),
 	CHECK_TEST(a_range_is_zeroed),

@@ -1,8 +1,8 @@
-/* Delegations: who locks an inode of which nobody has locks gets the say over all of them, and needs no
- * request for more. It is one more entry of the record, in the way of everybody else: they queue up, the
- * holder, who watches the record, sees it, and writes down what its owners hold, without it. As soon as two
- * owners of the mount itself get into each other's way it is given back, too: only who waits in the record
- * is seen by others. */
+/* Delegations: who locks an inode of which nobody has locks gets the say over all of them, and needs
+ * no request for more. It is one more entry of the record, in the way of everybody else: they queue up,
+ * the holder, who watches the record, sees it, and writes down what its owners hold, without it. As
+ * soon as two owners of the mount itself get into each other's way it is given back, too: only who waits
+ * in the record is seen by others. */
 #include "fs/lock_internal.h"
 
 bool lock__is_foreign(const struct fs *fs, const struct lock_table *t)

@@ -227,7 +227,12 @@ static int give_up(struct lock_call *c)
 		return 0;
 	/* from now on it is not ours, even if the store does not answer: then it is mended */
 	err = lock_table_set(&n->mine, &c->want);
-	return err ? err : lock__change(c, edit_give_up, false);
+	if (err)
+		return err;
+	err = lock__change(c, edit_give_up, false);
+	if (err)
+		lock__be_unsure(c->fs, n, err);
+	return err;
 }
 
 /* ---- the calls ---- */

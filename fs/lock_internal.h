@@ -85,6 +85,8 @@ typedef int lock_edit_fn(struct lock_call *c, struct lock_table *t);
 /* With the turn. @adds: only while there is such an inode (ERR_STALE). When there was no answer the
  * node is unsure, and mended in the background. */
 int lock__change(struct lock_call *c, lock_edit_fn *edit, bool adds);
+/* The record may not say what `mine` says: it is mended in the background. */
+void lock__be_unsure(struct fs *fs, struct lock_node *n, int err);
 int lock__drop_dead(struct fs *fs, struct lock_node *n); /* what sessions known to be dead left */
 void lock__drop_all(struct fs *fs); /* at the end */
 void lock__free(struct fs *fs);

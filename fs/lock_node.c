@@ -288,10 +288,10 @@ static int change_once(struct lock_call *c, struct fs_op *op, lock_edit_fn *edit
 
 static void mend(struct fs *fs, struct fs_task *t);
 
-static void be_unsure(struct fs *fs, struct lock_node *n, int err)
+void lock__be_unsure(struct fs *fs, struct lock_node *n, int err)
 {
 	n->version = FS_LOCK_VERSION_ANY;
-	if (err == ERR_SESSION || fs->closing)
+	if (err == ERR_SESSION || fs->closing || n->delegated)
 		return; /* nothing is ours any more, or soon */
 	n->unsure = true;
 	if (!n->mending)
@@ -330,13 +330,13 @@ int lock__change(struct lock_call *c, lock_edit_fn *edit, bool adds)
 			if (!err)
 				continue;
 		} else if (err && op.m.mut_count > 0 && !fs__err_of_state(err) && err != ERR_TOO_BIG) {
-			be_unsure(c->fs, n, err);
+			lock__be_unsure(c->fs, n, err);
 		}
 		break;
 	}
 	fs__op_end(&op);
 	if (err && n->unsure)
-		be_unsure(c->fs, n, err);
+		lock__be_unsure(c->fs, n, err);
 	return err;
 }
 

@@ -534,6 +534,74 @@ static int op_fsck(struct world *w)
 	return err;
 }
 
+static struct fs_lock some_lock(uint8_t mode, uint64_t owner)
+{
+	return (struct fs_lock){
+		.kind = FS_LOCK_POSIX, .mode = mode, .start = 10, .end = 19, .owner = owner};
+}
+
+static uint8_t held_by_others(struct world *w, uint64_t than)
+{
+	struct fs_lock want = some_lock(FS_LOCK_EXCLUSIVE, than), found;
+
+	CHECK_OK(fs_lock_get(w->m->fs, w->file, &want, &found));
+	return found.mode;
+}
+
+static int op_lock(struct world *w)
+{
+	struct fs_lock want = some_lock(FS_LOCK_EXCLUSIVE, 1);
+
+	return fs_lock_set(w->m->fs, w->file, &want, NULL);
+}
+
+static void check_locked(struct world *w)
+{
+	CHECK_U64_EQ(held_by_others(w, 2), FS_LOCK_EXCLUSIVE);
+}
+
+static void lock_it(struct world *w)
+{
+	CHECK_OK(op_lock(w));
+}
+
+static int op_unlock(struct world *w)
+{
+	return fs_lock_release(w->m->fs, w->file, FS_LOCK_POSIX, 1);
+}
+
+static void check_unlocked(struct world *w)
+{
+	CHECK_U64_EQ(held_by_others(w, 2), FS_LOCK_NONE);
+}
+
+static int op_get_lock(struct world *w)
+{
+	struct fs_lock want = some_lock(FS_LOCK_SHARED, 2), found;
+	int err = fs_lock_get(w->m->fs, w->file, &want, &found);
+
+	if (!err)
+		CHECK_U64_EQ(found.mode, FS_LOCK_EXCLUSIVE);
+	return err;
+}
+
+static bool count_lock(void *ctx, const struct fs_lock_item *it)
+{
+	(void)it;
+	++*(unsigned *)ctx;
+	return true;
+}
+
+static int op_list_locks(struct world *w)
+{
+	unsigned n = 0;
+	int err = fs_locks_list(w->m->fs, count_lock, &n);
+
+	if (!err)
+		CHECK_INT_EQ(n, 1);
+	return err;
+}
+
 static const struct op ops[] = {
 	{"lookup", op_lookup, NULL, NULL},
 	{"getattr", op_getattr, NULL, NULL},
@@ -575,6 +643,10 @@ static const struct op ops[] = {
 	{"kv mget", op_kv_mget, NULL, mput_it},
 	{"path lookup", op_path_lookup, NULL, NULL},
 	{"where", op_where, NULL, NULL},
+	{"lock", op_lock, check_locked, NULL},
+	{"unlock", op_unlock, check_unlocked, lock_it},
+	{"get lock", op_get_lock, NULL, lock_it},
+	{"list locks", op_list_locks, NULL, lock_it},
 	{"fsck", op_fsck, NULL, put_it},
 };
 

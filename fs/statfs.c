@@ -75,7 +75,7 @@ int fs_statfs(struct fs *fs, struct fs_statfs *out)
 
 	if (!err && !fs->space.asking && env_mono_ns(fs->b.env) - fs->space.at_ns > STATFS_OLD)
 		fs->space.asking = fs__background(fs, ask_task, 0) == 0;
-	for (uint64_t waited = 0; !err && fs->space.asking && waited < STATFS_WAIT; waited += STATFS_STEP)
+	for (uint64_t ns = 0; !err && fs->space.asking && ns < STATFS_WAIT; ns += STATFS_STEP)
 		err = fiber_sleep(STATFS_STEP);
 	if (err)
 		return err;

@@ -28,7 +28,8 @@ struct probe_suite {
 	size_t count;
 };
 
-#define PROBE_SUITE(call) const struct probe_suite probe_##call = {#call, cases, sizeof(cases) / sizeof(cases[0])}
+#define PROBE_SUITE(call)                                                                          \
+	const struct probe_suite probe_##call = {#call, cases, sizeof(cases) / sizeof(cases[0])}
 #define OK(f)	      {.name = #f, .fn = f}
 #define OK_HERE(f)    {.name = #f, .fn = f, .local = true}
 #define FAILS(f, e)   {.name = #f, .call = f, .want = e}
@@ -39,7 +40,8 @@ void probe_check_call(long rc, int want, const char *file, int line, const char 
 void probe_check_num(long long got, long long want, const char *file, int line, const char *what);
 
 #define WANT(cond)	     probe_check(cond, __FILE__, __LINE__, #cond)
-#define WANT_EQ(got, want)   probe_check_num((long long)(got), (long long)(want), __FILE__, __LINE__, #got)
+#define WANT_EQ(got, want)                                                                         \
+	probe_check_num((long long)(got), (long long)(want), __FILE__, __LINE__, #got)
 #define DOES(call)	     probe_check_call((long)(call), 0, __FILE__, __LINE__, #call) /* not -1 */
 #define WANT_ERRNO(call, e)  probe_check_call((long)(call), e, __FILE__, __LINE__, #call)
 

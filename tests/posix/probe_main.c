@@ -1,5 +1,6 @@
-/* posix_probe [-l] [-o SUITE[/CASE]] DIR [SAME_DIR_ON_ANOTHER_MOUNT]: the POSIX suite (README.md). -l: leave
- * out what only paxfs promises, as on a local disk. Prints what fails, and `N passed, N failed`. */
+/* posix_probe [-l] [-o SUITE[/CASE]] DIR [SAME_DIR_ON_ANOTHER_MOUNT]: the POSIX suite (README.md). -l:
+ * leave out what only paxfs promises, as on a local disk. Prints what fails, and
+ * `N passed, N failed`. */
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/wait.h>

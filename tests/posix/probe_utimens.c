@@ -2,7 +2,8 @@
 
 static void sets_times(void)
 {
-	struct timespec t[2] = {{.tv_sec = 1000, .tv_nsec = 123456789}, {.tv_sec = 2000000000, .tv_nsec = 1}};
+	struct timespec t[2] = {{.tv_sec = 1000, .tv_nsec = 123456789},
+				{.tv_sec = 2000000000, .tv_nsec = 1}};
 	struct stat st;
 
 	touch("f");

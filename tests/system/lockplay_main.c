@@ -300,8 +300,8 @@ static void play_deadlock(void)
 	EXPECT(ask(&a, range(0, F_SETLK, F_WRLCK, 0, 0)), 0);
 	EXPECT(ask(&b, range(1, F_SETLK, F_WRLCK, 0, 0)), 0);
 	tell(&a, range(1, F_SETLKW, F_WRLCK, 0, 0));
-	tell(&c, range(1, F_SETLKW, F_WRLCK, 0, 0)); /* no circle: it holds nothing */
 	EXPECT(waits(&a), -1);
+	tell(&c, range(1, F_SETLKW, F_WRLCK, 0, 0)); /* no circle: it holds nothing */
 	EXPECT(waits(&c), -1);
 	EXPECT(ask(&b, range(0, F_SETLKW, F_WRLCK, 5, 1)), EDEADLK);
 	EXPECT(waits(&a), -1);

@@ -271,6 +271,16 @@ static void old_copy_story(struct kvf *k)
 	CHECK_TRUE(kvf_leader(k, 1) != 3);
 }
 
+static void still_fenced_story(struct kvf *k)
+{
+	struct kv_node_status s;
+
+	CHECK_OK(kvf_status(k, 3, &s));
+	CHECK_CONTAINS(kvf_group(&s, 1)->note, "an old copy");
+	kv_node_status_release(&s);
+}
+
+/* Also after a restart, with nobody there to tell. */
 static void an_old_copy_of_the_directory(void)
 {
 	char copy[160];
@@ -286,6 +296,10 @@ static void an_old_copy_of_the_directory(void)
 	CHECK_INT_EQ(rename(copy, f.nodes[3].dir), 0);
 	CHECK_OK(kvf_start(&f, 3));
 	kvf_run(&f, old_copy_story);
+	for (uint32_t i = 1; i <= 3; i++)
+		kvf_kill(&f, i);
+	CHECK_OK(kvf_start(&f, 3));
+	kvf_run(&f, still_fenced_story);
 }
 
 static bool led_by_3(struct kvf *k, void *ctx)

@@ -51,16 +51,15 @@ const char *rocks__family_name(unsigned family)
 
 /* ---- options ---- */
 
-/* A close without a flush loses nothing that the log does not have, and ends at once. What fails for
- * want of space is tried again at short intervals. The C API has no setters for these. */
+/* A close without a flush loses nothing that the log does not have, and ends at once. The C API has
+ * no setter for it. */
 static rocksdb_options_t *options_base(void)
 {
 	rocksdb_options_t *plain = rocksdb_options_create();
 	rocksdb_options_t *o = rocksdb_options_create();
 	char *text = NULL;
 
-	rocksdb_get_options_from_string(plain, "avoid_flush_during_shutdown=true;"
-						 "bgerror_resume_retry_interval=100000", o, &text);
+	rocksdb_get_options_from_string(plain, "avoid_flush_during_shutdown=true", o, &text);
 	CHECK(text == NULL);
 	rocksdb_options_destroy(plain);
 	return o;

@@ -214,6 +214,8 @@ static int recover(struct kv_node *n, struct msg *m)
 	}
 	if (!err && n->has_layout)
 		err = kv__groups_start(n, m);
+	if (!err && n->has_layout)
+		err = kv__fence_load(n, m);
 	return err;
 }
 

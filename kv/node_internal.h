@@ -196,6 +196,7 @@ void kv__note_ack(struct kv_node *n, struct node_peer *p, uint64_t boot,
 void kv__peers_encode(struct kv_node *n, struct buf *out); /* the file `peers` */
 int kv__peers_load(struct kv_node *n, struct msg *m);
 void kv__fence(struct kv_node *n, const char *why);
+int kv__fence_load(struct kv_node *n, struct msg *m); /* as an earlier start was told */
 
 /* ---- node_flush.c ---- */
 void kv__flush_init(struct kv_node *n);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "kv/node_internal.h"
 
+#define FENCED "fenced" /* file of the data directory: why this node votes no more */
 #define REFUSAL_LOG_NS (60 * NS_PER_S)
 
 struct node_peer *kv__peer(struct kv_node *n, uint32_t id)
@@ -262,6 +263,30 @@ void kv__peers_free(struct kv_node *n)
 
 /* ---- incoming ---- */
 
+/* For good: after a restart the node that knows better may be away. */
+static void remember(struct kv_node *n)
+{
+	struct msg m;
+
+	if (!datadir_has(&n->dir, FENCED) &&
+	    datadir_write(&n->dir, FENCED, slice_str(n->fence), &m) != 0)
+		log_warn("%s", m.text);
+}
+
+int kv__fence_load(struct kv_node *n, struct msg *m)
+{
+	struct buf why = BUF_INIT;
+	char text[sizeof(n->fence)];
+	int err = datadir_read(&n->dir, FENCED, &why, m);
+
+	if (!err) {
+		snprintf(text, sizeof(text), "%.*s", (int)why.len, (const char *)why.data);
+		kv__fence(n, text);
+	}
+	buf_release(&why);
+	return err == ERR_NOT_FOUND ? 0 : err;
+}
+
 void kv__fence(struct kv_node *n, const char *why)
 {
 	if (n->fenced)
@@ -269,6 +294,7 @@ void kv__fence(struct kv_node *n, const char *why)
 	n->fenced = true;
 	snprintf(n->fence, sizeof(n->fence), "%s", why);
 	log_error("AMNESIA: %s; this node votes no more", why);
+	remember(n);
 	for (uint32_t i = 0; i < n->group_count; i++)
 		kv_replica_refuse(n->list[i]->replica, ERR_AMNESIA, why);
 }

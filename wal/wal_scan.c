@@ -20,7 +20,8 @@ static bool seal_at(struct wal_scan *s, uint32_t at, uint32_t end, uint64_t abov
 	struct wal_seal seal;
 
 	if (!wal__record_get(&s->image, at, &f) || !wal__seal_get(&f, &seal) ||
-	    (f.flags & WAL_FLAG_LAST) == 0 || f.batch < above || seal.end != end)
+	    (f.flags & WAL_FLAG_LAST) == 0 || f.batch < above || f.batch > WAL_NUMBER_MAX ||
+	    seal.end != end)
 		return false;
 	s->seal = seal;
 	s->seal_batch = f.batch;

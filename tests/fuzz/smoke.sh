@@ -19,7 +19,7 @@ run_one() {
 		[ -d "$dir" ] && dirs+=("$dir")
 	done
 	if ! nice -n 10 "$build/tests/fuzz/${target}_fuzz" -max_total_time="$FUZZ_SECONDS" \
-		-max_len=4096 -malloc_limit_mb=64 -rss_limit_mb=2048 -timeout=20 \
+		-max_len=4096 -malloc_limit_mb=64 -rss_limit_mb=2048 -timeout=120 \
 		-print_final_stats=1 -artifact_prefix="$build/fuzz-crashes/$target-" \
 		"$found" "${dirs[@]}" >"$log" 2>&1; then
 		printf 'fuzz %s: FAILED, see %s\n' "$target" "$log"

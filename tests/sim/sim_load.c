@@ -627,11 +627,17 @@ static int open_kv(struct client *c, struct sim_client_env *e)
 static void client_fn(struct sim_client_env *e)
 {
 	struct client *c = e->arg;
+	int err = 0;
 
 	while (open_kv(c, e) != 0)
 		fiber_sleep(OPEN_RETRY_NS);
-	while (cfg.accounts + cfg.counters > 0 && open_accounts(c) != 0)
+	while (cfg.accounts + cfg.counters > 0 && (err = open_accounts(c)) != 0 &&
+	       err != ERR_SESSION)
 		fiber_sleep(OPEN_RETRY_NS);
+	if (err) { /* its session is over before it began: another client comes */
+		kv_client_close(c->kv);
+		return;
+	}
 	c->waiter = fiber_self();
 	c->bells = (struct sim_bell_client){.kv = c->kv, .bells = cfg.bells, .stop = &finishing,
 					    .lost = &c->lost, .ended = fiber_ended, .ctx = c};
@@ -672,6 +678,7 @@ static void client_start(void *ctx)
 
 	c->replacing = c->lost = false;
 	c->evicted_ns = 0;
+	c->fibers_left = 0;
 	c->kv = NULL;
 	memset(c->call_since, 0, sizeof(c->call_since));
 	c->env = (struct sim_client_env){.fn = client_fn, .arg = c};

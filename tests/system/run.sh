@@ -37,7 +37,9 @@ for name in "$@"; do
 	file=$here/$name.sh
 	[ -f "$file" ] || cannot "no such test: $name"
 	echo "$name"
+	begin=$SECONDS
 	out=$(timeout -k 60 1200 bash "$file" 2>&1) # a test that hangs is a failure, not a hung run
+	echo "  ($((SECONDS - begin)) s)"
 	echo "$out" | sed '$d'
 	if [[ $(echo "$out" | tail -n 1) =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
 		passed=$((passed + BASH_REMATCH[1]))

@@ -329,6 +329,14 @@ int fs__reap_now(struct fs *fs, uint64_t object, enum fs_reap_what what);
 /* Deletes all blocks and S records of a data id. */
 int fs__reap_blocks(struct fs *fs, uint64_t data_id);
 
+/* ---- files held open without a name (README.md, "Orphans and reaping"; hold.h) ---- */
+
+/* From a fiber, when fs->b.session is another one than before (the old one is closed): the mount joins
+ * the others anew, and files that it has open are held by the new session, as far as they are still
+ * there; of those that are not, every call says ERR_STALE. Until it has returned 0, an open file
+ * that another mount unlinks may be deleted. May be called again when it failed. */
+int fs__holds_renew(struct fs *fs);
+
 /* ---- data ---- */
 
 struct fs_stripe_set { /* stripes >= 1 that may hold data, ascending */

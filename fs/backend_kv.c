@@ -17,6 +17,11 @@ static int watch(void *ctx, struct slice key, uint64_t version, uint64_t wait_ns
 	return kv_client_watch(ctx, key, version, wait_ns, now);
 }
 
+static bool session_lost(void *ctx)
+{
+	return kv_client_session_lost(ctx);
+}
+
 static int space(void *ctx, uint64_t *total, uint64_t *free)
 {
 	struct kv_space s;
@@ -37,6 +42,7 @@ void fs_backend_kv(struct fs_backend *b, struct kv_client *c, struct env *env,
 				 .group_of = group_of,
 				 .watch = watch,
 				 .space = space,
+				 .session_lost = session_lost,
 				 .ctx = c,
 				 .env = env,
 				 .fibers = fibers,

@@ -36,6 +36,8 @@ struct fs_backend {
 	/* Blocks the fiber until the version of @key is not @version (0: absent), and puts it into
 	 * *now; or until @wait_ns passed (ERR_TIMEOUT). See kv_client_watch. */
 	int (*watch)(void *ctx, struct slice key, uint64_t version, uint64_t wait_ns, uint64_t *now);
+	/* Is it known that the session is over? NULL: it never is. */
+	bool (*session_lost)(void *ctx);
 	void *ctx;
 	struct env *env;
 	struct fiber_sched *fibers; /* for background work (reaping) */

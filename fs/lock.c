@@ -131,6 +131,12 @@ static int look_around(struct lock_call *c)
 	return err ? err : found ? ERR_DEADLOCK : 0;
 }
 
+/* The waiters of a session that is over wait in vain, and nobody has to tell them. */
+static bool session_lost(const struct fs *fs)
+{
+	return fs->b.session_lost && fs->b.session_lost(fs->b.ctx);
+}
+
 /* With the turn, as is its return; the last try says that it is not granted. */
 static int wait_turn(struct lock_call *c, bool *looked)
 {
@@ -152,7 +158,7 @@ static int wait_turn(struct lock_call *c, bool *looked)
 	err = wants_out(c) ? ERR_INTERRUPTED : watch(c, version);
 	if (err == ERR_TIMEOUT || (!c->fs->b.watch && !err)) {
 		*looked = false;
-		err = 0;
+		err = session_lost(c->fs) ? ERR_SESSION : 0;
 	}
 	again = err ? 0 : lock__turn_take(n, c->wait);
 	if (err || again) {
@@ -264,17 +270,18 @@ int fs_lock_set(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs
 /* The record as it is, once nobody has it for himself. */
 static int look(struct lock_call *c)
 {
-	int err = lock__refresh(c->fs, c->n);
+	int err;
 
-	if (!err)
-		err = lock__look_at_sessions(c);
-	if (err || !lock__is_foreign(c->fs, &c->n->table) || c->fs->b.session == 0)
-		return err;
-	c->probe = true;
-	recall(c);
-	err = acquire(c);
-	if (err == ERR_WOULD_BLOCK)
+	do { /* another one may take a delegation as soon as there is none */
 		err = lock__refresh(c->fs, c->n);
+		if (!err)
+			err = lock__look_at_sessions(c);
+		if (err < 0 || !lock__is_foreign(c->fs, &c->n->table) || c->fs->b.session == 0)
+			return err;
+		c->probe = true;
+		recall(c);
+		err = acquire(c);
+	} while (err == ERR_WOULD_BLOCK);
 	return err;
 }
 

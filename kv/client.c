@@ -118,6 +118,11 @@ uint64_t kv_client_id(const struct kv_client *c)
 	return c->id;
 }
 
+bool kv_client_session_lost(const struct kv_client *c)
+{
+	return c->session_lost;
+}
+
 uint32_t kv_client_leader(struct kv_client *c, uint32_t group)
 {
 	return group < GROUPS_MAX ? c->leader[group] : 0;

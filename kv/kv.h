@@ -59,6 +59,8 @@ struct kv_space {
 int kv_client_space(struct kv_client *c, struct kv_space *out);
 
 uint64_t kv_client_id(const struct kv_client *c); /* 0 without a session */
+/* Somebody has closed it, and this client has noticed: at its next write, or within some seconds. */
+bool kv_client_session_lost(const struct kv_client *c);
 
 /* Ends the session of another client, wherever it is: from then on every group refuses what it sends.
  * ERR_NOT_FOUND: there is no such session. */

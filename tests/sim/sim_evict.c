@@ -1,8 +1,7 @@
 #include "tests/sim/sim_evict.h"
 
 #include "base/err.h"
-#include "base/mem.h"
-#include "kv/client_internal.h"
+#include "kv/kv.h"
 #include "net/loop.h"
 #include "tests/sim/sim_cluster.h"
 
@@ -13,16 +12,13 @@ static struct sim_machine machine;
 static struct sim_client_env env;
 static uint64_t session;
 static void (*done)(uint64_t session, bool closed);
-static bool closed;
+static bool closed, busy;
 
 static int close_session(struct kv_client *c)
 {
-	uint32_t *groups = mem_must_alloc(sizeof(*groups) * GROUPS_MAX);
-	uint32_t n = kv__list_groups(c, NULL, groups);
-	int err = kv__session_end(c, session, groups, n, env_mono_ns(c->cfg.env) + 5 * NS_PER_S);
+	int err = kv_client_evict(c, session);
 
-	mem_free(groups);
-	return err;
+	return err == ERR_NOT_FOUND ? 0 : err;
 }
 
 static int open_client(struct sim_client_env *e, struct kv_client **c)
@@ -31,6 +27,7 @@ static int open_client(struct sim_client_env *e, struct kv_client **c)
 				       .transport = e->transport,
 				       .env = loop_env(e->loop),
 				       .fibers = loop_fibers(e->loop),
+				       .timeout_ns = 5 * NS_PER_S,
 				       .connect_timeout_ns = 5 * NS_PER_S,
 				       .name = "evictor"};
 	struct msg m = {""};
@@ -58,7 +55,13 @@ static void on_exit_(struct sim_proc *p, const char *why)
 {
 	(void)p;
 	(void)why;
+	busy = false;
 	done(session, closed);
+}
+
+bool sim_evict_busy(void)
+{
+	return busy;
 }
 
 void sim_evict(uint64_t id, void (*fn)(uint64_t session, bool closed))
@@ -68,6 +71,7 @@ void sim_evict(uint64_t id, void (*fn)(uint64_t session, bool closed))
 	session = id;
 	done = fn;
 	closed = false;
+	busy = true;
 	env = (struct sim_client_env){.fn = evict_fn};
 	sim_fault_note(SIM_FAULT_EVICTION);
 	sim_machine_init(&machine, SIM_MACHINES_MAX - 2, NULL);

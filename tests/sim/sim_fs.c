@@ -11,7 +11,9 @@
 #include "base/mem.h"
 #include "kv/kv.h"
 #include "net/loop.h"
+#include "tests/sim/sim_evict.h"
 #include "tests/sim/sim_fs_internal.h"
+#include "tests/sim/sim_fs_locks.h"
 #include "txn/reply_codec.h"
 #include "txn/tsm.h"
 #include "txn/tsm_internal.h"
@@ -21,6 +23,7 @@
 #define RETRY_NS       (50 * NS_PER_MS)
 #define REPLACE_MIN_NS (100 * NS_PER_MS)
 #define REPLACE_MAX_NS (3 * NS_PER_S)
+#define STOP_MAX_NS    (8 * NS_PER_S) /* of a mount whose session is closed meanwhile */
 
 struct request { /* that may be a call's change */
 	struct request_id {
@@ -43,6 +46,7 @@ static uint32_t last_worker, last_incarnation;
 static bool finishing, made, inspected, gives_up;
 static bool killed[1u << 16]; /* mounts, by incarnation */
 static struct sim_machine last_machine;
+static bool evicting;
 
 /* ---- which transaction is a call's ---- */
 
@@ -133,11 +137,22 @@ void __wrap_txn__reply(struct tsm *t, struct txn_id id, struct slice reply)
 	if (r && txn__reply_decode_head(reply, &h, &items) == 0 && h.status == 0 && h.stamp) {
 		if (r->committed && r->call->stamp != h.stamp)
 			sim_violation("%s: has two stamps", fsim__text(r->call));
+		if (!r->committed)
+			fsim__locks_committed(r->call);
 		r->call->commits += !r->committed;
 		r->committed = true;
 		r->call->stamp = h.stamp;
 	}
 	__real_txn__reply(t, id, reply);
+}
+
+void __real_txn__client_close(struct tsm *t, struct client *c);
+void __wrap_txn__client_close(struct tsm *t, struct client *c);
+
+void __wrap_txn__client_close(struct tsm *t, struct client *c)
+{
+	fsim__locks_closed(c->id);
+	__real_txn__client_close(t, c);
 }
 
 /* ---- calls ---- */
@@ -173,6 +188,7 @@ void fsim__other_end(struct fsim_worker *w, int err)
 	uint64_t v[2] = {w->id, (uint64_t)(int64_t)err};
 
 	w->since_ns = 0;
+	w->m->lost |= err == ERR_SESSION;
 	sim_fs_stats.ok += err == 0;
 	sim_fs_stats.failed += err != 0 && !fsim__is_outage(err);
 	sim_fs_stats.unknown += fsim__is_outage(err);
@@ -230,6 +246,7 @@ int fsim__open(struct fsim_mount *m, struct sim_client_env *e, struct fs **out)
 				      .name = "mount",
 				      .session = true};
 	struct msg msg = {""};
+	struct fs_options o = {.keep_locks = m->keeps_locks};
 	struct fs_backend b;
 	int err = kv_client_open(&kc, &m->kv, &msg);
 
@@ -239,9 +256,11 @@ int fsim__open(struct fsim_mount *m, struct sim_client_env *e, struct fs **out)
 	m->executor.real = b.executor;
 	m->executor.x = (struct txn_executor){.exec = exec};
 	b.executor = &m->executor.x;
-	err = fs_open(&b, NULL, out, &msg);
-	if (err)
+	err = fs_open(&b, &o, out, &msg);
+	if (err) {
 		kv_client_close(m->kv);
+		m->kv = NULL;
+	}
 	return err;
 }
 
@@ -258,7 +277,9 @@ static void one_call(struct fsim_worker *w)
 {
 	uint64_t n = sim_below(100);
 
-	if (n < 65)
+	if (sim_below(100) < fsim_cfg.locks)
+		fsim__locks_call(w);
+	else if (n < 65)
 		fsim__tree_call(w);
 	else if (n < 80)
 		fsim__wander_call(w);
@@ -280,12 +301,22 @@ static void worker_fiber(void *arg)
 		else
 			(void)fiber_sleep(RETRY_NS);
 	}
-	while (!finishing) {
+	while (!finishing && !m->lost) {
 		one_call(w);
 		(void)fiber_sleep(sim_between(fsim_cfg.think_min_ns, fsim_cfg.think_max_ns));
 	}
+	fsim__locks_end(w);
 	fsim__forget_handles(w, true);
 	w->fiber = NULL;
+	if (--m->fibers_left == 0)
+		fiber_wake(m->waiter);
+}
+
+static void interrupter_fiber(void *arg)
+{
+	struct fsim_mount *m = arg;
+
+	fsim__locks_interrupt(m);
 	if (--m->fibers_left == 0)
 		fiber_wake(m->waiter);
 }
@@ -296,8 +327,10 @@ static void mount_fn(struct sim_client_env *e)
 
 	while (fsim__open(m, e, &m->fs) != 0)
 		fiber_sleep(RETRY_NS);
+	fsim__locks_session(m->incarnation, fs_session(m->fs));
 	m->waiter = fiber_self();
-	m->fibers_left = fsim_cfg.fibers;
+	m->fibers_left = fsim_cfg.fibers + 1;
+	CHECK(fiber_start(loop_fibers(e->loop), interrupter_fiber, m) == 0);
 	for (uint32_t i = 0; i < fsim_cfg.fibers; i++) {
 		m->workers[i] = (struct fsim_worker){.m = m, .id = ++last_worker};
 		CHECK(fiber_start(loop_fibers(e->loop), worker_fiber, &m->workers[i]) == 0);
@@ -305,7 +338,19 @@ static void mount_fn(struct sim_client_env *e)
 	while (m->fibers_left > 0)
 		fiber_park();
 	fs_close(m->fs);
+	m->fs = NULL;
 	kv_client_close(m->kv);
+	m->kv = NULL;
+}
+
+static void mount_start(void *ctx);
+
+static void replace(struct fsim_mount *m)
+{
+	killed[m->incarnation] = true;
+	m->proc = NULL;
+	m->replacing = true;
+	sim_at(sim_now() + sim_between(REPLACE_MIN_NS, REPLACE_MAX_NS), mount_start, m);
 }
 
 static void mount_exit(struct sim_proc *p, const char *why)
@@ -314,6 +359,8 @@ static void mount_exit(struct sim_proc *p, const char *why)
 
 	(void)why;
 	m->proc = NULL;
+	if (m->lost)
+		replace(m);
 }
 
 static void mount_start(void *ctx)
@@ -321,7 +368,10 @@ static void mount_start(void *ctx)
 	struct fsim_mount *m = ctx;
 	char name[24];
 
-	m->replacing = false;
+	m->replacing = m->lost = m->evicted = false;
+	m->fs = NULL;
+	m->kv = NULL;
+	m->keeps_locks = sim_chance(700000);
 	m->incarnation = ++last_incarnation;
 	CHECK(m->incarnation < sizeof(killed));
 	m->env = (struct sim_client_env){.fn = mount_fn, .arg = m};
@@ -370,14 +420,31 @@ void sim_fs_kill_one(void)
 	sim_trace("mount %u is killed", m->number);
 	sim_fault_note(SIM_FAULT_CLIENT_CRASH);
 	sim_proc_kill(m->proc);
-	killed[m->incarnation] = true;
-	m->proc = NULL;
 	for (uint32_t i = 0; i < fsim_cfg.fibers; i++) {
 		sim_fs_stats.unknown += m->workers[i].since_ns != 0;
 		m->workers[i] = (struct fsim_worker){0};
 	}
-	m->replacing = true;
-	sim_at(sim_now() + sim_between(REPLACE_MIN_NS, REPLACE_MAX_NS), mount_start, m);
+	replace(m);
+}
+
+static void evicted(uint64_t session, bool closed)
+{
+	sim_trace("the session %llu of a mount %s closed", (unsigned long long)session,
+		  closed ? "is" : "could not be");
+	evicting = false;
+}
+
+void sim_fs_evict_one(void)
+{
+	struct fsim_mount *m = some_mount();
+
+	if (!m || !m->fs || m->evicted || evicting || sim_evict_busy())
+		return;
+	evicting = m->evicted = true;
+	sim_trace("the session of mount %u is closed", m->number);
+	if (sim_chance(600000))
+		sim_proc_pause(m->proc, sim_between(NS_PER_MS, STOP_MAX_NS));
+	sim_evict(fs_session(m->fs), evicted);
 }
 
 void sim_fs_pause_one(uint64_t ns)
@@ -400,7 +467,7 @@ bool sim_fs_finished(void)
 	for (uint32_t i = 0; i < fsim_cfg.mounts; i++)
 		if (mounts[i].proc || mounts[i].replacing)
 			return false;
-	return true;
+	return !evicting;
 }
 
 uint64_t sim_fs_oldest_ns(void)
@@ -478,5 +545,5 @@ uint64_t sim_fs_judge(void)
 	fsim__replay();
 	fsim__judge_calls();
 	fsim__judge_tree();
-	return fsim_call_count + fsim__files_judge();
+	return fsim_call_count + fsim__files_judge() + fsim__locks_judge();
 }

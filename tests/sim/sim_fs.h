@@ -21,6 +21,7 @@ struct sim_fs_config {
 	uint64_t think_min_ns, think_max_ns;
 	uint64_t timeout_ns; /* of one transaction; 0: none */
 	uint32_t registers, logs;
+	uint32_t locks; /* calls in a hundred */
 };
 
 struct sim_fs_stats {
@@ -34,6 +35,7 @@ void sim_fs_start(const struct sim_fs_config *cfg); /* once the cluster is ready
 bool sim_fs_ready(void); /* the first directories are made: faults may begin */
 void sim_fs_kill_one(void); /* a mount; another one takes its place later */
 void sim_fs_pause_one(uint64_t ns);
+void sim_fs_evict_one(void); /* its session is closed by another client, perhaps while it is stopped */
 void sim_fs_finish(void);   /* no more calls */
 bool sim_fs_finished(void); /* every mount that lives has been unmounted */
 void sim_fs_tell(void); /* traces what is under way */

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "tests/sim/sim_fs_internal.h"
+#include "tests/sim/sim_fs_locks.h"
 
 #define ROOT FS_ROOT_INO
 #define DIRS 6u
@@ -87,6 +88,8 @@ static void keep_attr(struct fsim_call *c, int err, const struct fs_attr *a)
 		return;
 	c->has_attr = true;
 	c->attr = *a;
+	if (c->name >= NAME_L0 && c->name < NAME_COUNT)
+		return; /* nobody else writes to these */
 	note_ino(a->ino);
 	if (S_ISDIR(a->mode) && c->name < FSIM_TREE_NAMES)
 		fsim__note_dir(a->ino);
@@ -570,8 +573,16 @@ static uint64_t made_dir(struct fsim_worker *w, enum fsim_name name)
 	return look_up(w, ROOT, name);
 }
 
+uint64_t fsim__make_file(struct fsim_worker *w, enum fsim_name name)
+{
+	make(w, CALL_MKNOD, ROOT, name);
+	return look_up(w, ROOT, name);
+}
+
 int fsim__make_first(struct fsim_worker *w)
 {
+	int err;
+
 	for (unsigned i = 0; i < FSIM_WANDER_DIRS; i++) {
 		wander_dirs[i] = made_dir(w, FSIM_WANDER_FIRST + i);
 		if (!wander_dirs[i])
@@ -586,5 +597,6 @@ int fsim__make_first(struct fsim_worker *w)
 		make(w, CALL_MKNOD, wander_dirs[0], NAME_M);
 	if (!look_up(w, wander_dirs[0], NAME_M) || !made_dir(w, NAME_REG) || !made_dir(w, NAME_LOG))
 		return ERR_NOT_FOUND;
-	return fsim__files_make(w);
+	err = fsim__locks_make(w);
+	return err ? err : fsim__files_make(w);
 }

@@ -26,7 +26,8 @@
 	X(A, "a") X(B, "b") X(C, "c") X(D, "d") X(E, "e") /* of the random calls */                 \
 	X(MA, "ma") X(MB, "mb") X(MC, "mc") X(M, "m")	  /* the wanderer, and where it may be */   \
 	X(REG, "reg") X(LOG, "log")			  /* what is in these is checked apart */   \
-	X(P, "p") X(Q, "q")				  /* each wants to lie in the other */
+	X(P, "p") X(Q, "q")				  /* each wants to lie in the other */      \
+	X(L0, "l0") X(L1, "l1") X(L2, "l2")		  /* what is locked */
 
 enum fsim_name {
 #define X(name, text) NAME_##name,
@@ -97,6 +98,7 @@ struct fsim_call {
 	uint64_t offset;
 	struct slice data; /* owned */
 	uint64_t opened_ns; /* the handle's; 0: not through a handle */
+	unsigned counter; /* raised under a lock (sim_fs_locks.h); 0: none */
 	/* what came back */
 	uint64_t made; /* number of the inode that the transaction makes */
 	bool has_attr;
@@ -129,6 +131,7 @@ struct fsim_worker {
 	uint64_t since_ns;	/* any call is under way; 0: none */
 	struct fsim_handle handles[FSIM_HANDLES];
 	uint64_t records; /* appended to logs */
+	struct fsim_locker *locker; /* of its locks; NULL: none yet */
 };
 
 struct fsim_mount {
@@ -146,6 +149,9 @@ struct fsim_mount {
 	uint32_t fibers_left;
 	struct fiber *waiter;
 	bool replacing;
+	bool keeps_locks; /* decides alone where it can */
+	bool evicted;	  /* somebody closes its session, or has */
+	bool lost;	  /* it has heard so: it makes way */
 };
 
 extern struct sim_fs_config fsim_cfg;
@@ -171,6 +177,7 @@ void fsim__forget_handles(struct fsim_worker *w, bool close);
 int fsim__make_first(struct fsim_worker *w);
 void fsim__tree_call(struct fsim_worker *w);
 void fsim__wander_call(struct fsim_worker *w);
+uint64_t fsim__make_file(struct fsim_worker *w, enum fsim_name name); /* in the root; 0: not yet */
 
 /* ---- sim_fs_lists.c: access lists ---- */
 /* For this mode; @full: with a user and a mask. @named: the permissions of the user and of the group. */
@@ -200,6 +207,7 @@ struct fsim_tree {
 	uint32_t count, cap;
 	uint64_t *left; /* objects that the first fsck said wait to be removed */
 	uint32_t left_count, left_cap;
+	uint32_t locks_left; /* inodes with locks of dead mounts, the last fsck said */
 };
 extern struct fsim_tree fsim_tree;
 void fsim__inspect(struct sim_client_env *e);

@@ -29,6 +29,16 @@ static uint64_t object_of(const char *line)
 	return object;
 }
 
+/* Locks that a killed mount had, which nobody has met since. */
+static bool is_lock(const char *line)
+{
+	int n = 0;
+
+	sscanf(line, "inode %*u has %*u locks of mounts that ended%n", &n);
+	fsim_tree.locks_left += n > 0;
+	return n > 0;
+}
+
 /* Keys of the other load (sim_load.c) are of no file system's. */
 static bool is_foreign(const char *line)
 {
@@ -43,7 +53,7 @@ static void first_report(void *ctx, const char *line)
 {
 	(void)ctx;
 	sim_note("fsck: %s", line);
-	if (is_foreign(line))
+	if (is_foreign(line) || is_lock(line))
 		return;
 	if (fsim_tree.left_count == fsim_tree.left_cap) {
 		fsim_tree.left_cap = fsim_tree.left_cap * 2 + 8;
@@ -95,10 +105,11 @@ static void check_all(struct fs *fs)
 
 	for (;;) {
 		told = fsim_tree.left_count;
+		fsim_tree.locks_left = 0;
 		r = check(fs, false, first_report);
-		if (r.orphans == 0 && fsim_tree.left_count == told)
+		if (r.orphans == 0 && fsim_tree.left_count == told && !fsim_tree.locks_left)
 			break;
-		if (fsim_tree.left_count > told) {
+		if (fsim_tree.left_count > told || fsim_tree.locks_left) {
 			check(fs, true, repair_report);
 			check(fs, false, last_report);
 		} else if (sim_now() > until) {

@@ -737,7 +737,8 @@ void sim_load_evict_one(void)
 {
 	struct client *c = some_client();
 
-	if (!c || !c->kv || !c->fibers_left || kv_client_id(c->kv) == 0 || evicting || c->evicted_ns)
+	if (!c || !c->kv || !c->fibers_left || kv_client_id(c->kv) == 0 || evicting ||
+	    sim_evict_busy() || c->evicted_ns)
 		return;
 	evicting = true;
 	evictee = c;

@@ -420,6 +420,8 @@ static void act_evict(void)
 {
 	if (sim_chance(200000))
 		sim_load_evict_one();
+	else if (sim_fs_mounts() && sim_chance(400000))
+		sim_fs_evict_one();
 }
 
 static void act_client_pause(void)

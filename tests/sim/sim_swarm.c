@@ -90,6 +90,7 @@ static void draw_fs(struct sim_fs_config *f, enum sim_load kind, const struct si
 	f->fibers = quiet ? 1 : (uint32_t)sim_between(1, 4);
 	f->think_max_ns = quiet ? 400 * NS_PER_MS : ONE_OF(5, 20, 100, 500) * NS_PER_MS;
 	f->timeout_ns = ONE_OF(0, 0, 3, 15) * NS_PER_S;
+	f->locks = (uint32_t)ONE_OF(2, 10, 20, 60);
 	f->registers = 6;
 	f->logs = 3;
 }

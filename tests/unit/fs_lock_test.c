@@ -497,6 +497,26 @@ LOCK_CASE(a_dead_session_is_no_reason_to_refuse)
 	expect_nothing_left(m);
 }
 
+static bool always(void *ctx)
+{
+	(void)ctx;
+	return true;
+}
+
+/* Nobody else is there who would drop its waiters. */
+LOCK_CASE(a_wait_ends_with_the_session)
+{
+	fs_ino f = fsc_file(m, ROOT, "f", "");
+	struct waiting w;
+
+	CHECK_OK(set(m, f, posix(1, EX, 0, 0)));
+	start(&w, m, f, posix(2, EX, 0, 0));
+	pass(5 * NS_PER_S);
+	CHECK_FALSE(w.done);
+	m->fs->b.session_lost = always;
+	expect_done(&w, ERR_SESSION);
+}
+
 LOCK_CASE(a_mount_that_ends_gives_up)
 {
 	struct fsx_mount *n = other(m);
@@ -698,6 +718,8 @@ static const struct check_test tests[] = {
 	CHECK_TEST(a_dead_session_holds_nothing_kept),
 	CHECK_TEST(a_dead_session_is_no_reason_to_refuse),
 	CHECK_TEST(a_dead_session_is_no_reason_to_refuse_kept),
+	CHECK_TEST(a_wait_ends_with_the_session),
+	CHECK_TEST(a_wait_ends_with_the_session_kept),
 	CHECK_TEST(a_mount_that_ends_gives_up),
 	CHECK_TEST(a_mount_that_ends_gives_up_kept),
 	CHECK_TEST(lost_answers),

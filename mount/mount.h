@@ -15,6 +15,8 @@ struct mount_options {
 	bool debug;	       /* libfuse's own trace */
 	uint64_t timeout_ns;   /* of a call while a majority is down; 0 = wait (interruptible) */
 	uint32_t max_background;
+	uint32_t max_inodes; /* that the kernel may know; beyond that it is made to forget */
+	bool no_prune;	     /* ... as on kernels before 6.18 */
 	char *fsname;	       /* owned; default: the endpoints */
 	char *kernel;	       /* owned; options handed to mount(2) through libfuse */
 };

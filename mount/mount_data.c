@@ -38,14 +38,14 @@ static void change_begin(fuse_req_t req, fuse_ino_t ino)
 {
 	struct mount *mt = fuse_req_userdata(req);
 
-	mount__versions_write_begin(mt->versions, ino);
+	mount__versions_write_begin(mt->inodes, ino);
 }
 
 static void change_end(fuse_req_t req, fuse_ino_t ino)
 {
 	struct mount *mt = fuse_req_userdata(req);
 
-	mount__versions_write_end(mt->versions, ino, false);
+	mount__versions_write_end(mt->inodes, ino, false);
 }
 
 void mount__fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,

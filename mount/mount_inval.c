@@ -1,4 +1,5 @@
-/* Dropping the kernel's cached pages of an inode.
+/* Dropping the kernel's cached pages of an inode; and whatever else waits for the kernel while it may
+ * wait for this mount (mount_forget.c).
  *
  * notify_inval_inode waits for pages that are being read or written back, whose READs and WRITEs this
  * mount's loop must answer meanwhile: so it is called from threads of their own, while the fiber that
@@ -19,6 +20,9 @@ struct inval_item {
 	fs_ino ino;
 	struct fiber *fiber; /* NULL: it left */
 	bool done;	     /* then the fiber frees it, else on_finished */
+	void (*work)(void *ctx); /* instead of dropping pages; then nobody waits */
+	void (*tell)(void *ctx);
+	void *ctx;
 	STAILQ_ENTRY(inval_item) link;
 };
 STAILQ_HEAD(inval_queue, inval_item);
@@ -54,7 +58,10 @@ static void *inval_main(void *arg)
 		iv->running++;
 		pthread_mutex_unlock(&iv->lock);
 		/* ENOENT: the kernel does not know the inode (any more): nothing is cached */
-		(void)fuse_lowlevel_notify_inval_inode(iv->mount->session, it->ino, 0, 0);
+		if (it->work)
+			it->work(it->ctx);
+		else
+			(void)fuse_lowlevel_notify_inval_inode(iv->mount->session, it->ino, 0, 0);
 		pthread_mutex_lock(&iv->lock);
 		iv->running--;
 		STAILQ_INSERT_TAIL(&iv->finished, it, link);
@@ -74,6 +81,8 @@ static void on_finished(void *ctx)
 	STAILQ_CONCAT(&done, &iv->finished);
 	pthread_mutex_unlock(&iv->lock);
 	STAILQ_FOREACH_SAFE(it, &done, link, next) {
+		if (it->tell)
+			it->tell(it->ctx);
 		if (!it->fiber) {
 			mem_free(it);
 			continue;
@@ -113,6 +122,15 @@ int mount__inval_data(struct mount_inval *iv, fs_ino ino)
 	}
 	mem_free(it);
 	return 0;
+}
+
+void mount__inval_run(struct mount_inval *iv, void (*work)(void *ctx), void (*done)(void *ctx),
+		      void *ctx)
+{
+	struct inval_item *it = mem_must_alloc(sizeof(*it));
+
+	*it = (struct inval_item){.work = work, .tell = done, .ctx = ctx};
+	hand_over(iv, it);
 }
 
 bool mount__inval_busy(struct mount_inval *iv)

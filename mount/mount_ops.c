@@ -69,10 +69,10 @@ static int settle_pages(struct mount *mt, const struct fs_attr *a)
 {
 	int err = 0;
 
-	if (S_ISREG(a->mode) && mount__versions_tell(mt->versions, a))
+	if (S_ISREG(a->mode) && mount__versions_tell(mt->inodes, a))
 		err = mount__inval_data(mt->inval, a->ino);
 	if (err)
-		mount__versions_doubt(mt->versions, a->ino);
+		mount__versions_doubt(mt->inodes, a->ino);
 	return err;
 }
 
@@ -85,6 +85,7 @@ static void entry_of(const struct fs_attr *a, struct fuse_entry_param *e)
 
 static void reply_entry(fuse_req_t req, int err, const struct fs_attr *a)
 {
+	struct mount *mt = mount_of(req);
 	struct fuse_entry_param e;
 
 	if (err) {
@@ -92,7 +93,10 @@ static void reply_entry(fuse_req_t req, int err, const struct fs_attr *a)
 		return;
 	}
 	entry_of(a, &e);
-	fuse_reply_entry(req, &e);
+	mount__inode_given(mt->inodes, a->ino);
+	if (fuse_reply_entry(req, &e) != 0) /* nobody took it */
+		mount__inode_back(mt->inodes, a->ino, 1);
+	mount__forget_check(mt->forget);
 }
 
 static void reply_attr(fuse_req_t req, int err, const struct fs_attr *a)
@@ -121,15 +125,14 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	(void)nlookup; /* the kernel gives an inode back with its whole count */
-	mount__versions_forget(mount_of(req)->versions, ino);
+	mount__inode_back(mount_of(req)->inodes, ino, nlookup);
 	fuse_reply_none(req);
 }
 
 static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
 	for (size_t i = 0; i < count; i++)
-		mount__versions_forget(mount_of(req)->versions, forgets[i].ino);
+		mount__inode_back(mount_of(req)->inodes, forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -193,13 +196,13 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 	if (set & FS_SET_SIZE) {
 		/* a mode comes along only to take set-id bits off, by what the kernel last saw */
 		set &= ~(unsigned)(FS_SET_MODE | FS_KILL_SUID);
-		mount__versions_write_begin(mt->versions, ino);
+		mount__versions_write_begin(mt->inodes, ino);
 	}
 	err = fs_setattr_by(mount__fs_of(req), ino, set, &in, w, &out);
 	if (set & FS_SET_SIZE)
-		mount__versions_write_end(mt->versions, ino, !err);
+		mount__versions_write_end(mt->inodes, ino, !err);
 	if (!err && S_ISREG(out.mode))
-		mount__versions_set(mt->versions, &out);
+		mount__versions_set(mt->inodes, &out);
 	reply_attr(req, err, &out);
 }
 
@@ -225,7 +228,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	int err = fs_mknod(mount__fs_of(req), &cred, parent, slice_str(name), mode, rdev, &a);
 
 	if (!err && S_ISREG(mode))
-		mount__versions_tell(mount_of(req)->versions, &a);
+		mount__versions_tell(mount_of(req)->inodes, &a);
 	reply_entry(req, err, &a);
 }
 
@@ -252,8 +255,8 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 	struct fs_attr a;
 	int err = fs_link(mount__fs_of(req), ino, parent, slice_str(name), &a);
 
-	if (!err && S_ISREG(a.mode) && mount__versions_tell(mount_of(req)->versions, &a))
-		mount__versions_doubt(mount_of(req)->versions, ino);
+	if (!err && S_ISREG(a.mode) && mount__versions_tell(mount_of(req)->inodes, &a))
+		mount__versions_doubt(mount_of(req)->inodes, ino);
 	reply_entry(req, err, &a);
 }
 
@@ -326,6 +329,7 @@ static void set_caching(const struct mount *mt, struct fuse_file_info *fi, bool 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		      struct fuse_file_info *fi)
 {
+	struct mount *mt = mount_of(req);
 	struct fs_cred cred = cred_of(req);
 	struct fuse_entry_param e;
 	struct fs_attr a;
@@ -338,12 +342,16 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 		return;
 	}
 	/* the kernel takes this answer in any case, and drops what pages there may be */
-	mount__versions_tell(mount_of(req)->versions, &a);
+	mount__versions_tell(mt->inodes, &a);
 	fi->fh = (uint64_t)(uintptr_t)f;
-	set_caching(mount_of(req), fi, false);
+	set_caching(mt, fi, false);
 	entry_of(&a, &e);
-	if (fuse_reply_create(req, &e, fi) != 0)
-		fs_file_close(f); /* the caller is gone: nobody will release it */
+	mount__inode_given(mt->inodes, a.ino);
+	if (fuse_reply_create(req, &e, fi) != 0) { /* the caller is gone: nobody will release it */
+		mount__inode_back(mt->inodes, a.ino, 1);
+		fs_file_close(f);
+	}
+	mount__forget_check(mt->forget);
 }
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -368,9 +376,9 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	fi->fh = (uint64_t)(uintptr_t)f;
-	set_caching(mt, fi, mount__versions_current(mt->versions, ino, a.data_version));
+	set_caching(mt, fi, mount__versions_current(mt->inodes, ino, a.data_version));
 	if (!fi->keep_cache && S_ISREG(a.mode))
-		mount__versions_opened(mt->versions, &a, flags & FS_O_TRUNC);
+		mount__versions_opened(mt->inodes, &a, flags & FS_O_TRUNC);
 	if (fuse_reply_open(req, fi) != 0)
 		fs_file_close(f);
 }
@@ -386,7 +394,7 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 	err = fi->flags & O_NOATIME ? fs_read_noatime(file_of(fi), (uint64_t)offset, size, &data)
 				    : fs_read(file_of(fi), (uint64_t)offset, size, &data);
 	if (!err && data.len < size)
-		mount__versions_ended(mount_of(req)->versions, ino, (uint64_t)offset + data.len);
+		mount__versions_ended(mount_of(req)->inodes, ino, (uint64_t)offset + data.len);
 	if (err)
 		mount__reply_err(req, err);
 	else
@@ -406,16 +414,16 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *bytes, size_t s
 	int err;
 
 	(void)mount__fs_of(req);
-	mount__versions_write_begin(mt->versions, ino);
+	mount__versions_write_begin(mt->inodes, ino);
 	err = fs_write_how(file_of(fi), (uint64_t)offset, slice_of(bytes, size), &how, &end);
 	if (!err && how.within && end == (uint64_t)offset)
-		mount__versions_write_none(mt->versions, ino);
+		mount__versions_write_none(mt->inodes, ino);
 	else
-		mount__versions_write_end(mt->versions, ino, !err);
+		mount__versions_write_end(mt->inodes, ino, !err);
 	if (!err && how.append && end != (uint64_t)offset + size)
-		mount__versions_doubt(mt->versions, ino); /* the kernel has a page of it elsewhere */
+		mount__versions_doubt(mt->inodes, ino); /* the kernel has a page of it elsewhere */
 	if (!err && !how.within) /* as the kernel counts: from where it believes that the write began */
-		mount__versions_extended(mt->versions, ino, (uint64_t)offset + size);
+		mount__versions_extended(mt->inodes, ino, (uint64_t)offset + size);
 	if (err)
 		mount__reply_err(req, err);
 	else
@@ -484,6 +492,8 @@ static bool add_entry(void *ctx, const struct fs_dirent *d)
 					(off_t)d->cookie);
 	if (n > l->size - l->len)
 		return false;
+	if (e.ino != 0)
+		mount__inode_given(mount_of(l->req)->inodes, e.ino);
 	l->len += n;
 	return true;
 }

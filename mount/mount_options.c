@@ -14,7 +14,8 @@ void mount_options_default(struct mount_options *o, bool root)
 				    .suid = root,
 				    .dev = root,
 				    .exec = true,
-				    .max_background = 64};
+				    .max_background = 64,
+				    .max_inodes = 1000000};
 }
 
 void mount_options_release(struct mount_options *o)
@@ -63,6 +64,7 @@ static const struct flag flags[] = {
 	FLAG("exec", exec, true),
 	FLAG("noexec", exec, false),
 	FLAG("locallocks", local_locks, true),
+	FLAG("noprune", no_prune, true),
 	FLAG("debug", debug, true),
 };
 
@@ -115,12 +117,12 @@ static bool parse_timeout(const char *value, uint64_t *ns)
 	return true;
 }
 
-static bool parse_count(const char *value, uint32_t *out)
+static bool parse_count(const char *value, unsigned long min, unsigned long max, uint32_t *out)
 {
 	char *end;
 	unsigned long v = strtoul(value, &end, 10);
 
-	if (end == value || *end || value[0] == '-' || v < 1 || v > 65535)
+	if (end == value || *end || value[0] == '-' || v < min || v > max)
 		return false;
 	*out = (uint32_t)v;
 	return true;
@@ -154,11 +156,17 @@ static int parse_one(struct mount_options *o, const char *item, struct msg *m)
 			       : msg_set(m, ERR_USAGE, "option timeout wants seconds, not \"%s\"",
 					 item + 8);
 	if (strncmp(item, "max_background=", 15) == 0)
-		return parse_count(item + 15, &o->max_background)
+		return parse_count(item + 15, 1, 65535, &o->max_background)
 			       ? 0
 			       : msg_set(m, ERR_USAGE,
 					 "option max_background wants 1 to 65535, not \"%s\"",
 					 item + 15);
+	if (strncmp(item, "max_inodes=", 11) == 0)
+		return parse_count(item + 11, 100, UINT32_MAX, &o->max_inodes)
+			       ? 0
+			       : msg_set(m, ERR_USAGE,
+					 "option max_inodes wants a number from 100 on, not \"%s\"",
+					 item + 11);
 	if (strncmp(item, "fsname=", 7) == 0) {
 		mem_free(o->fsname);
 		o->fsname = mem_must_strdup(item + 7);

@@ -15,6 +15,8 @@
 #include <sys/mount.h>
 #undef BLOCK_SIZE /* of <linux/fs.h> */
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -47,6 +49,7 @@ void mount__ops_init(void *userdata, struct fuse_conn_info *conn)
 	conn->max_background = mt->cfg->options->max_background;
 	conn->congestion_threshold = conn->max_background * 3 / 4;
 	conn->time_gran = 1;
+	mount__forget_new(mt, conn->proto_major == 7 ? conn->proto_minor : 0);
 	mt->inited = true;
 	if (mt->starter)
 		fiber_wake(mt->starter);
@@ -225,6 +228,7 @@ static void begin_stop(struct mount *mt)
 		return;
 	mt->stopping = true;
 	env_timer_cancel(loop_env(mt->loop), &mt->patience);
+	mount__forget_stop(mt->forget);
 	if (mt->starter)
 		fiber_wake(mt->starter);
 	loop_poll_free(mt->poll);
@@ -253,6 +257,15 @@ static void on_signal(void *ctx, int signum)
 {
 	(void)signum;
 	on_stop(ctx);
+}
+
+static void on_usr1(void *ctx, int signum)
+{
+	char line[MOUNT_STATS_MAX];
+
+	(void)signum;
+	mount__inodes_describe(ctx, line, sizeof(line));
+	log_info("%s", line);
 }
 
 void mount_stop(struct mount *mt)
@@ -343,6 +356,7 @@ static int mount_session(struct mount *mt)
 	char *options = libfuse_options(mt->cfg);
 	char *argv[] = {(char *)(uintptr_t) "paxfs", (char *)(uintptr_t) "-o", options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+	struct statx sx;
 	int fd, err = 0;
 
 	fuse_set_log_func(fuse_line);
@@ -357,6 +371,8 @@ static int mount_session(struct mount *mt)
 					      : "not permitted (see fusermount3(1) and "
 						"user_allow_other in /etc/fuse.conf)");
 	mt->mounted = true;
+	if (statx(AT_FDCWD, mt->cfg->mountpoint, AT_STATX_DONT_SYNC, 0, &sx) == 0)
+		mt->device = makedev(sx.stx_dev_major, sx.stx_dev_minor);
 	fd = fuse_session_fd(mt->session);
 	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
 		err = ERR_IO;
@@ -412,6 +428,8 @@ static int start(struct mount *mt)
 		err = loop_signal_new(mt->loop, SIGINT, on_signal, mt, &mt->signals[0]);
 		if (!err)
 			err = loop_signal_new(mt->loop, SIGTERM, on_signal, mt, &mt->signals[1]);
+		if (!err)
+			err = loop_signal_new(mt->loop, SIGUSR1, on_usr1, mt, &mt->signals[2]);
 	}
 	if (!err)
 		err = fiber_start(loop_fibers(mt->loop), start_main, mt);
@@ -421,6 +439,7 @@ static int start(struct mount *mt)
 static void release(struct mount *mt)
 {
 	mount__inval_free(mt->inval);
+	mount__forget_free(mt->forget);
 	if (mt->session) {
 		if (mt->mounted)
 			fuse_session_unmount(mt->session);
@@ -428,13 +447,14 @@ static void release(struct mount *mt)
 	}
 	loop_signal_free(mt->signals[0]);
 	loop_signal_free(mt->signals[1]);
+	loop_signal_free(mt->signals[2]);
 	loop_async_free(mt->stop_async);
 	loop_poll_free(mt->poll);
 	kv_transport_net_free(mt->transport);
 	loop_free(mt->loop);
 	while (mt->large_count > 0)
 		free(mt->large[--mt->large_count]);
-	mount__versions_free(mt->versions);
+	mount__inodes_free(mt->inodes);
 	mount__locks_free(mt);
 	mem_free(mt);
 }
@@ -450,7 +470,7 @@ int mount_run(const struct mount_config *cfg, bool handle_signals,
 	mt->ready = ready;
 	mt->ready_ctx = ctx;
 	mt->msg = m;
-	mt->versions = mount__versions_new();
+	mt->inodes = mount__inodes_new();
 	TAILQ_INIT(&mt->requests);
 	mt->patience.fire = patience_ends;
 	/* memory pressure must not wait for writes that this process has to carry out */

@@ -12,74 +12,36 @@
  * counted here too. When an answer and a write of our own cross, nobody can say which was first: the
  * entry is then `uncertain`, and the next answer without a write in flight drops the pages and starts
  * anew. SETATTR may not drop pages before it is answered (the kernel writes none back meanwhile): what
- * it finds makes the entry uncertain. An entry lives as long as the kernel knows the inode: FORGET
- * drops it, with the kernel's pages.
+ * it finds makes the entry uncertain. What is known lives as long as the kernel knows the inode
+ * (mount_inodes.c): FORGET drops it, with the kernel's pages.
  */
-#include <uthash.h>
-
-#include "base/mem.h"
 #include "mount/mount_internal.h"
 
-struct version_entry {
-	fs_ino ino;
-	uint64_t version;
-	uint64_t size; /* what the kernel believes, as far as is known here, and of the time */
-	int64_t mtime_ns;
-	uint32_t writes;	 /* of this mount, in flight */
-	bool uncertain;
-	bool blind; /* size and time are not known */
-	UT_hash_handle hh;
-};
-
-struct mount_versions {
-	struct version_entry *entries;
-};
-
-struct mount_versions *mount__versions_new(void)
+static struct mount_inode *find(struct mount_inodes *v, fs_ino ino)
 {
-	return mem_must_alloc(sizeof(struct mount_versions));
+	struct mount_inode *e = mount__inode_find(v, ino);
+
+	return e && e->versioned ? e : NULL;
 }
 
-void mount__versions_free(struct mount_versions *v)
+static struct mount_inode *add(struct mount_inodes *v, fs_ino ino)
 {
-	struct version_entry *e, *next;
+	struct mount_inode *e = mount__inode_get(v, ino);
 
-	if (!v)
-		return;
-	HASH_ITER(hh, v->entries, e, next) {
-		HASH_DEL(v->entries, e);
-		mem_free(e);
-	}
-	mem_free(v);
-}
-
-static struct version_entry *find(struct mount_versions *v, fs_ino ino)
-{
-	struct version_entry *e;
-
-	HASH_FIND(hh, v->entries, &ino, sizeof(ino), e);
+	e->versioned = true;
 	return e;
 }
 
-static struct version_entry *add(struct mount_versions *v, fs_ino ino)
-{
-	struct version_entry *e = mem_must_alloc(sizeof(*e));
-
-	*e = (struct version_entry){.ino = ino};
-	HASH_ADD(hh, v->entries, ino, sizeof(e->ino), e);
-	return e;
-}
-
-static void told(struct version_entry *e, const struct fs_attr *a)
+static void told(struct mount_inode *e, const struct fs_attr *a)
 {
 	e->size = a->size;
 	e->mtime_ns = a->mtime_ns;
 	e->blind = false;
 }
 
-bool mount__versions_tell(struct mount_versions *v, const struct fs_attr *a)
+bool mount__versions_tell(struct mount_inodes *v, const struct fs_attr *a)
 {
-	struct version_entry *e = find(v, a->ino);
+	struct mount_inode *e = find(v, a->ino);
 	bool old, seen;
 
 	if (!e) {
@@ -100,17 +62,17 @@ bool mount__versions_tell(struct mount_versions *v, const struct fs_attr *a)
 	return old && !seen;
 }
 
-void mount__versions_doubt(struct mount_versions *v, fs_ino ino)
+void mount__versions_doubt(struct mount_inodes *v, fs_ino ino)
 {
-	struct version_entry *e = find(v, ino);
+	struct mount_inode *e = find(v, ino);
 
 	if (e)
 		e->uncertain = true;
 }
 
-void mount__versions_opened(struct mount_versions *v, const struct fs_attr *a, bool truncated)
+void mount__versions_opened(struct mount_inodes *v, const struct fs_attr *a, bool truncated)
 {
-	struct version_entry *e = find(v, a->ino);
+	struct mount_inode *e = find(v, a->ino);
 
 	if (!e) {
 		e = add(v, a->ino);
@@ -126,9 +88,9 @@ void mount__versions_opened(struct mount_versions *v, const struct fs_attr *a, b
 	e->uncertain = false;
 }
 
-void mount__versions_write_begin(struct mount_versions *v, fs_ino ino)
+void mount__versions_write_begin(struct mount_inodes *v, fs_ino ino)
 {
-	struct version_entry *e = find(v, ino);
+	struct mount_inode *e = find(v, ino);
 
 	if (!e) {
 		e = add(v, ino);
@@ -137,46 +99,49 @@ void mount__versions_write_begin(struct mount_versions *v, fs_ino ino)
 	e->writes++;
 }
 
-void mount__versions_write_end(struct mount_versions *v, fs_ino ino, bool done)
+void mount__versions_write_end(struct mount_inodes *v, fs_ino ino, bool done)
 {
-	struct version_entry *e = find(v, ino);
+	struct mount_inode *e = find(v, ino);
 
-	if (!e) /* forgotten meanwhile */
+	if (!e)
 		return;
 	e->writes -= e->writes > 0;
 	if (done)
 		e->version++;
 	else
 		e->uncertain = true; /* it may or may not have happened */
+	mount__inode_settle(v, e);
 }
 
-void mount__versions_write_none(struct mount_versions *v, fs_ino ino)
+void mount__versions_write_none(struct mount_inodes *v, fs_ino ino)
 {
-	struct version_entry *e = find(v, ino);
+	struct mount_inode *e = find(v, ino);
 
-	if (e)
-		e->writes -= e->writes > 0;
+	if (!e)
+		return;
+	e->writes -= e->writes > 0;
+	mount__inode_settle(v, e);
 }
 
-void mount__versions_extended(struct mount_versions *v, fs_ino ino, uint64_t end)
+void mount__versions_extended(struct mount_inodes *v, fs_ino ino, uint64_t end)
 {
-	struct version_entry *e = find(v, ino);
+	struct mount_inode *e = find(v, ino);
 
 	if (e && e->size < end)
 		e->size = end;
 }
 
-void mount__versions_ended(struct mount_versions *v, fs_ino ino, uint64_t end)
+void mount__versions_ended(struct mount_inodes *v, fs_ino ino, uint64_t end)
 {
-	struct version_entry *e = find(v, ino);
+	struct mount_inode *e = find(v, ino);
 
 	if (e && e->size > end)
 		e->size = end;
 }
 
-void mount__versions_set(struct mount_versions *v, const struct fs_attr *a)
+void mount__versions_set(struct mount_inodes *v, const struct fs_attr *a)
 {
-	struct version_entry *e = find(v, a->ino);
+	struct mount_inode *e = find(v, a->ino);
 
 	if (!e) {
 		e = add(v, a->ino);
@@ -188,19 +153,9 @@ void mount__versions_set(struct mount_versions *v, const struct fs_attr *a)
 	told(e, a);
 }
 
-bool mount__versions_current(struct mount_versions *v, fs_ino ino, uint64_t version)
+bool mount__versions_current(struct mount_inodes *v, fs_ino ino, uint64_t version)
 {
-	struct version_entry *e = find(v, ino);
+	struct mount_inode *e = find(v, ino);
 
 	return e && !e->uncertain && e->writes == 0 && e->version == version;
-}
-
-void mount__versions_forget(struct mount_versions *v, fs_ino ino)
-{
-	struct version_entry *e = find(v, ino);
-
-	if (e && e->writes == 0) {
-		HASH_DEL(v->entries, e);
-		mem_free(e);
-	}
 }

@@ -140,7 +140,13 @@ void mount__getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t si
 
 	if (refused(req, name))
 		return;
-	if (size == 0 && is_capability(name) && fs_capability_known_absent(fs, ino))
+	if (ino == FS_ROOT_INO && strcmp(name, MOUNT_STATS_XATTR) == 0) {
+		char line[MOUNT_STATS_MAX];
+
+		mount__inodes_describe(mount_of(req), line, sizeof(line));
+		buf_add(&value, line, strlen(line));
+		reply_xattr(req, buf_ok(&value) ? 0 : ERR_NOMEM, &value, size);
+	} else if (size == 0 && is_capability(name) && fs_capability_known_absent(fs, ino))
 		mount__reply_err(req, ERR_NO_DATA);
 	else
 		reply_xattr(req, fs_getxattr(fs, ino, slice_str(name), &value), &value, size);

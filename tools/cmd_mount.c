@@ -25,6 +25,7 @@ static const char help[] =
 	"Mounts the store whose nodes listen at A,B,C on the directory MNT; umount MNT ends it.\n"
 	"Returns once the mount answers.\n\n"
 	"  -o, --options LIST   ro, noatime, allow_other, default_permissions, timeout=SECONDS,\n"
+	"                       max_inodes=N (files the kernel may remember; default 1000000),\n"
 	"                       ...: see mount.paxfs(8)\n"
 	"  -f, --foreground     stay in the foreground\n"
 	"  -t, --timeout SECS   how long to try to reach the store (default 30; 0: for ever)\n"

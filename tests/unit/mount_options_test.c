@@ -33,6 +33,10 @@ static void takes_what_it_knows(void)
 	CHECK_TRUE(o.read_only && o.noatime && !o.suid);
 	CHECK_U64_EQ(o.timeout_ns, 1500000000u);
 	CHECK_U64_EQ(o.max_background, 9);
+	CHECK_U64_EQ(o.max_inodes, 1000000);
+	CHECK_OK(mount_options_parse(&o, "max_inodes=100,noprune", &m));
+	CHECK_U64_EQ(o.max_inodes, 100);
+	CHECK_TRUE(o.no_prune);
 	CHECK_OK(mount_options_parse(&o, "rw,fsname=x,sync,dirsync", &m));
 	CHECK_FALSE(o.read_only);
 	CHECK_STR_EQ(o.fsname, "x");
@@ -81,7 +85,8 @@ static void the_last_word_on_access_times_counts(void)
 static void refuses_the_unknown_by_name(void)
 {
 	static const char *const bad[] = {"frob", "ro,timeout=soon", "max_background=0",
-					  "timeout=", "timeout=-1", "max_background=x"};
+					  "timeout=", "timeout=-1", "max_background=x",
+					  "max_inodes=99", "max_inodes=4294967296", "max_inodes=-1"};
 	struct msg m;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -2,16 +2,17 @@
 #include "mount/mount_internal.h"
 #include "tests/lib/check.h"
 
-static struct mount_versions *v;
+static struct mount_inodes *v;
 
 static void setup(void)
 {
-	v = mount__versions_new();
+	v = mount__inodes_new();
+	mount__inode_given(v, 7);
 }
 
 static void teardown(void)
 {
-	mount__versions_free(v);
+	mount__inodes_free(v);
 }
 
 /* An answer that tells only another version: size and time of change are always the same. */
@@ -237,10 +238,10 @@ static void an_open_during_a_write_leaves_doubt(void)
 static void forget_starts_anew(void)
 {
 	forged(3);
-	mount__versions_forget(v, 7);
+	mount__inode_back(v, 7, 1);
 	CHECK_FALSE(mount__versions_current(v, 7, 3));
 	CHECK_FALSE(forged(9));
-	mount__versions_forget(v, 12345);
+	mount__inode_back(v, 12345, 1);
 }
 
 static void a_write_without_an_answer_before_it(void)

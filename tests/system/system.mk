@@ -10,3 +10,7 @@ helpers: $(FAULTIO)
 HISTLOAD_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/system/histload_[!m]*.c) \
 	$(filter-out %_main.c %_test.c,$(wildcard tests/check/history*.c)))
 $(BUILD)/tests/system/histload: $(HISTLOAD_OBJ)
+
+.PHONY: huge
+huge: all helpers ## A million entries, 100,000 directories, 20 GiB (HUGE_NODES=1; ENTRIES=n ...: see huge.sh)
+	@HUGE=full PAXFS=$(abspath $(BUILD))/paxfs PROG=$(abspath $(BUILD))/tests/system tests/system/huge.sh

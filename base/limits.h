@@ -26,6 +26,7 @@
 #define TXN_GROUPS_MAX      32u   /* participants of one transaction */
 #define TXN_WAITERS_PER_KEY_MAX 1024u /* beyond it BUSY, decided at apply */
 #define TXN_SCAN_ITEMS_MAX  4096u /* keys in one scan reply */
+#define TXN_SCAN_PASSED_MAX (4u * 1024u * 1024u) /* bytes of values that a scan of keys passes over */
 
 /* ---- consensus ---- */
 #define PAXOS_WINDOW_SLOTS_MAX 256u             /* accepted but not chosen, per group */

@@ -7,87 +7,105 @@ struct punch {
 	uint64_t offset, end; /* wanted */
 	const struct fs_writer *writer;
 	struct fs_inode rec;  /* as known now */
-	struct fs_stripe_set far; /* of rec.data_id, for rec.data_version */
-	bool known;
+	struct fs_stripe_set far; /* of rec.data_id: what is not in it was empty after the call began */
+	bool known, changed;
 };
 
 /* ---- the part of one stripe ---- */
 
+/* Whatever others write meanwhile, the transaction zeroes what it finds: its conditions are only on
+ * the edges. Of the block in which the range begins the rest is cut off: a short block reads as zeros.
+ * The one in which it ends is PATCHed, if it is there; but no block may reach beyond the file's end. */
 struct part {
-	uint64_t offset, end;	/* bytes, before the end of the file */
+	uint64_t offset, end;	/* bytes */
 	uint64_t first, last;	/* whole blocks [first, last) go */
-	bool head, tail;	/* a part of block first - 1, of block last */
-	bool head_there, tail_there;
+	bool head;		/* block first - 1 is cut at `offset` */
+	uint64_t zeros, zeros_end; /* bytes of one block of which the end stays; equal: there is none */
+	bool there;		/* that block */
 };
 
-static void part_init(struct part *p, uint64_t offset, uint64_t end, uint64_t size)
+static void part_init(struct part *p, uint64_t offset, uint64_t end)
 {
-	*p = (struct part){.offset = offset, .end = end < size ? end : size};
+	*p = (struct part){.offset = offset, .end = end};
 	p->first = fs__blocks_end(offset) / BLOCK_SIZE;
-	p->last = p->end == size ? fs__blocks_end(size) / BLOCK_SIZE : p->end / BLOCK_SIZE;
-	p->head = offset % BLOCK_SIZE != 0;
+	p->last = end / BLOCK_SIZE;
+	p->zeros_end = end;
 	if (p->last < p->first) { /* all within one block, of which both ends stay */
 		p->last = p->first;
+		p->zeros = offset;
 		return;
 	}
-	p->tail = p->end < size && p->end % BLOCK_SIZE != 0;
+	p->head = offset % BLOCK_SIZE != 0;
+	p->zeros = p->last * BLOCK_SIZE;
 }
 
-static void add_look(struct fs_op *op, uint64_t data_id, uint64_t block)
+static bool has_zeros(const struct part *p)
 {
-	struct fs_key from, to;
-
-	fs__key_block(&from, data_id, block);
-	fs__range_blocks(&from, &to, data_id, block, block + 1);
-	txn_scan_keys(&op->m, fs__key_slice(&from), fs__key_slice(&to), 1);
+	return p->zeros < p->zeros_end;
 }
 
-/* Which of the blocks that stay are there at all: zeros are not written where nothing is. */
+/* Is the block whose end stays there at all? Zeros are not written where nothing is. */
 static int part_look(struct fs_op *op, const struct fs_inode *rec, struct part *p)
 {
-	uint32_t at = 0;
+	uint64_t block = p->zeros / BLOCK_SIZE;
+	struct fs_key from, to;
 	int err;
 
-	if (!p->head && !p->tail)
+	if (!has_zeros(p))
 		return 0;
 	fs__op_reset(op);
-	if (p->head)
-		add_look(op, rec->data_id, p->first - 1);
-	if (p->tail)
-		add_look(op, rec->data_id, p->last);
+	fs__range_blocks(&from, &to, rec->data_id, block, block + 1);
+	txn_scan_keys(&op->m, fs__key_slice(&from), fs__key_slice(&to), 1);
 	err = fs__op_read(op);
-	if (err)
-		return err;
-	if (p->head)
-		p->head_there = op->r.reads[at++].item_count > 0;
-	if (p->tail)
-		p->tail_there = op->r.reads[at].item_count > 0;
-	return 0;
+	if (!err)
+		p->there = op->r.reads[0].item_count > 0;
+	return err;
 }
 
-static void add_zeros(struct fs_op *op, uint64_t data_id, uint64_t offset, uint64_t end)
+/* The block whose end stays. True: it is taken away, for the file ends in the range. */
+static bool add_zeros(struct fs_op *op, fs_ino ino, const struct fs_inode *rec, const struct part *p)
 {
 	static const uint8_t zeros[BLOCK_SIZE];
+	struct fs_key block, inode;
 
-	if (end > offset)
-		fs__add_blocks(op, data_id, offset, slice_of(zeros, (size_t)(end - offset)));
+	fs__key_inode(&inode, ino);
+	fs__key_block(&block, rec->data_id, p->zeros / BLOCK_SIZE);
+	if (!p->there) {
+		txn_if_absent(&op->m, fs__key_slice(&block));
+		return false;
+	}
+	txn_if_exists(&op->m, fs__key_slice(&block));
+	if (rec->size >= p->zeros_end) {
+		txn_if_field_min(&op->m, fs__key_slice(&inode), FS_F_SIZE, p->zeros_end);
+		fs__add_blocks(op, rec->data_id, p->zeros,
+			       slice_of(zeros, (size_t)(p->zeros_end - p->zeros)));
+		return false;
+	}
+	fs__if_inode_u64(op, ino, FS_F_SIZE, rec->size);
+	if (p->zeros % BLOCK_SIZE == 0)
+		txn_delete(&op->m, fs__key_slice(&block));
+	else
+		txn_cut(&op->m, fs__key_slice(&block), p->zeros % BLOCK_SIZE);
+	return p->zeros % BLOCK_SIZE == 0;
 }
 
 /* True: blocks were taken away. */
-static bool part_add(struct fs_op *op, const struct fs_inode *rec, const struct part *p)
+static bool part_add(struct fs_op *op, fs_ino ino, const struct fs_inode *rec, const struct part *p)
 {
-	uint64_t head_end = p->first * BLOCK_SIZE, tail = p->last * BLOCK_SIZE;
+	bool holes = p->first < p->last;
 	struct fs_key from, to;
 
-	if (p->head_there)
-		add_zeros(op, rec->data_id, p->offset, head_end < p->end ? head_end : p->end);
-	if (p->tail_there)
-		add_zeros(op, rec->data_id, tail, p->end);
+	if (p->head) {
+		fs__key_block(&from, rec->data_id, p->offset / BLOCK_SIZE);
+		txn_cut(&op->m, fs__key_slice(&from), p->offset % BLOCK_SIZE);
+	}
 	if (p->first < p->last) {
 		fs__range_blocks(&from, &to, rec->data_id, p->first, p->last);
 		fs__delete_range(op, &from, &to);
 	}
-	return p->last > p->first;
+	if (has_zeros(p))
+		holes |= add_zeros(op, ino, rec, p);
+	return holes;
 }
 
 /* ---- the file ---- */
@@ -126,8 +144,19 @@ static bool next_part(const struct punch *z, uint64_t offset, struct part *p)
 	end = (found + 1) * STRIPE_SIZE < z->end ? (found + 1) * STRIPE_SIZE : z->end;
 	if (start >= end || start >= z->rec.size)
 		return false;
-	part_init(p, start, end, z->rec.size);
+	part_init(p, start, end);
 	return true;
+}
+
+/* As next_part; but a range within the file has at least one, if only for the times. */
+static bool part_to_do(const struct punch *z, uint64_t offset, struct part *p)
+{
+	if (offset >= z->end)
+		return false;
+	if (next_part(z, offset, p))
+		return true;
+	*p = (struct part){.offset = offset, .end = z->end};
+	return !z->changed && z->offset < z->rec.size;
 }
 
 static void add_record(struct fs_op *op, fs_ino ino)
@@ -138,17 +167,19 @@ static void add_record(struct fs_op *op, fs_ino ino)
 	txn_get(&op->m, fs__key_slice(&k));
 }
 
-static void punched(struct fs_op *op, struct punch *z, bool holes, const uint16_t *perm)
+static int punched(struct fs_op *op, struct punch *z, bool holes, const uint16_t *perm)
 {
-	if (perm) {
-		z->rec.perm = *perm;
-		z->rec.perm_version = op->r.stamp;
-	}
-	z->rec.xattrs &= (uint8_t)~FS_HAS_CAPABILITY;
-	z->rec.holes = z->rec.holes || holes;
-	z->rec.data_version++;
-	z->rec.mtime_ns = z->rec.ctime_ns = (int64_t)op->r.stamp;
-	fs__hint_inode_set(op->fs, z->ino, &z->rec);
+	struct fs_inode rec;
+	int err = fs__inode_take(op->fs, z->ino, fs__op_value(op, 0), &rec);
+
+	if (err)
+		return err;
+	fs__inode_written(&rec, perm, op->r.stamp);
+	rec.holes = rec.holes || holes;
+	fs__hint_inode_set(op->fs, z->ino, &rec);
+	z->rec = rec;
+	z->changed = true;
+	return 0;
 }
 
 static int punch_part(struct fs_op *op, struct punch *z, struct part *p)
@@ -161,17 +192,15 @@ static int punch_part(struct fs_op *op, struct punch *z, struct part *p)
 		return err;
 	fs__op_reset(op);
 	fs__if_inode_u64(op, z->ino, FS_F_DATA_ID, z->rec.data_id);
-	fs__if_inode_u64(op, z->ino, FS_F_DATA_VERSION, z->rec.data_version);
 	fs__add_capability_kill(op, z->ino, &z->rec);
 	kills = fs__add_setid_kill(op, z->ino, &z->rec, z->writer, &perm);
-	holes = part_add(op, &z->rec, p);
+	add_record(op, z->ino);
+	holes = part_add(op, z->ino, &z->rec, p);
 	if (holes)
 		fs__add_holes(op, z->ino);
 	fs__add_write_times(op, z->ino);
 	err = fs__op_exec(op);
-	if (!err)
-		punched(op, z, holes, kills ? &perm : NULL);
-	return err;
+	return err ? err : punched(op, z, holes, kills ? &perm : NULL);
 }
 
 /* Stripe after stripe; when the file has changed meanwhile, on from where it was. */
@@ -184,11 +213,11 @@ static int punch_all(struct fs_op *op, struct punch *z)
 	while (!err) {
 		if (!z->known)
 			err = know(op->fs, z);
-		if (err || !next_part(z, at, &p))
+		if (err || !part_to_do(z, at, &p))
 			break;
 		err = punch_part(op, z, &p);
 		if (!err) {
-			at = (p.offset / STRIPE_SIZE + 1) * STRIPE_SIZE;
+			at = p.end;
 			op->conflicts = 0;
 			continue;
 		}

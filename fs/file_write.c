@@ -81,13 +81,28 @@ bool fs__add_setid_kill(struct fs_op *op, fs_ino ino, const struct fs_inode *rec
 	return true;
 }
 
-/* What a write does to the record, apart from its times. */
+/* What a write does to the record, apart from its times; and what it relied on. */
 struct effect {
-	uint64_t data_id, end;
+	uint64_t data_id, cut_version, perm_version, looks;
+	uint8_t xattrs;
+	uint64_t end;
 	bool kills, gap;
 	uint16_t perm; /* then */
 };
 
+static struct effect effect_of(const struct fs_node *n, uint64_t end)
+{
+	return (struct effect){.data_id = n->seen.data_id,
+			       .cut_version = n->seen.cut_version,
+			       .perm_version = n->seen.perm_version,
+			       .xattrs = n->seen.xattrs,
+			       .looks = n->looks,
+			       .end = end};
+}
+
+/* The answer may be late: what is known by now may be of before the write or of after it, and may
+ * have been cut since. What is made of it must be no mixture: with this cut version the file was once
+ * so long, and the data version is not above the true one at the write (reads rely on it). */
 static void written(struct fs *fs, struct fs_node *n, const struct effect *x, uint64_t stamp)
 {
 	struct fs_inode rec = n->seen;
@@ -96,16 +111,20 @@ static void written(struct fs *fs, struct fs_node *n, const struct effect *x, ui
 		return;
 	n->marked_id = x->data_id;
 	n->marked_stripe = (x->end - 1) / STRIPE_SIZE;
+	if (rec.cut_version != x->cut_version)
+		return;
 	rec.size = rec.size > x->end ? rec.size : x->end;
-	if (x->kills) {
+	if (x->kills && rec.perm_version == x->perm_version) {
 		rec.perm = x->perm;
 		rec.perm_version = stamp;
 	}
 	rec.holes = rec.holes || x->gap;
-	rec.data_version++;
-	rec.xattrs &= (uint8_t)~FS_HAS_CAPABILITY;
-	rec.mtime_ns = rec.ctime_ns = (int64_t)stamp;
-	fs__hint_inode_set(fs, n->ino, &rec);
+	rec.data_version += n->looks == x->looks;
+	if (rec.xattrs == x->xattrs)
+		rec.xattrs &= (uint8_t)~FS_HAS_CAPABILITY;
+	(void)fs__touched(&rec.mtime_ns, stamp);
+	(void)fs__touched(&rec.ctime_ns, stamp);
+	fs__hint_inode_suppose(fs, n->ino, &rec);
 }
 
 /* A write behind the end leaves a gap if the file is as short as it is believed to be: it is not
@@ -125,7 +144,7 @@ static bool add_gap(struct fs_op *op, const struct fs_node *n, uint64_t offset, 
 static int try_write(struct fs_op *op, struct fs_node *n, uint64_t offset, struct slice data,
 		     const struct fs_write_how *how)
 {
-	struct effect x = {.data_id = n->seen.data_id, .end = offset + data.len};
+	struct effect x = effect_of(n, offset + data.len);
 	uint64_t data_id = x.data_id;
 	struct fs_inode rec;
 	struct fs_key k;

@@ -223,12 +223,13 @@ int fs_readdir(struct fs *fs, fs_ino dir, uint64_t cookie, bool with_attr, fs_re
 
 #define FS_XATTR_CREATE	 1u
 #define FS_XATTR_REPLACE 2u
-/* With an access list: the caller may not keep setgid (not in the group, without CAP_FSETID). */
-#define FS_XATTR_KILL_SGID 4u
 /* Names: user.*, trusted.*, security.* and the two of POSIX access lists; others ERR_UNSUPPORTED. An
  * access list sets the permission bits in the same transaction; one that says no more than they do is
  * not kept. ERR_INVAL: not a list. ERR_ACCESS: a default list for what is no directory. */
 int fs_setxattr(struct fs *fs, fs_ino ino, struct slice name, struct slice value, unsigned flags);
+/* The same by one who may not keep set-group-id of a group that is not its own. */
+int fs_setxattr_by(struct fs *fs, fs_ino ino, struct slice name, struct slice value, unsigned flags,
+		   const struct fs_writer *w);
 int fs_getxattr(struct fs *fs, fs_ino ino, struct slice name, struct buf *value);
 int fs_listxattr(struct fs *fs, fs_ino ino, struct buf *names); /* NUL-terminated names */
 int fs_removexattr(struct fs *fs, fs_ino ino, struct slice name);

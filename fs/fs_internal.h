@@ -73,6 +73,7 @@ struct fs_node {
 	bool busy;	/* its last name may be going: opens wait */
 	bool orphan;	/* reap at the last close */
 	struct fs_inode seen; /* last record seen; a hint */
+	uint64_t looks; /* how often it was seen, and not just supposed to be so after a write */
 	uint64_t marked_id, marked_stripe; /* its bit in S is known to be set */
 	struct fs_waiters waiters;
 	UT_hash_handle hh;
@@ -185,6 +186,8 @@ void fs__hints_init(struct fs_hints *h);
 void fs__hints_release(struct fs_hints *h);
 bool fs__hint_inode(const struct fs *fs, fs_ino ino, struct fs_inode *rec);
 void fs__hint_inode_set(struct fs *fs, fs_ino ino, const struct fs_inode *rec);
+/* The same after a write, of which only this is known: */
+void fs__hint_inode_suppose(struct fs *fs, fs_ino ino, const struct fs_inode *rec);
 void fs__hint_inode_drop(struct fs *fs, fs_ino ino);
 
 /* ---- inodes ---- */
@@ -199,6 +202,12 @@ int fs__inode_take(struct fs *fs, fs_ino ino, const struct txn_value *v, struct 
 int fs__inode_get(struct fs *fs, fs_ino ino, struct fs_inode *rec); /* a request; ERR_STALE */
 int fs__inode_known(struct fs *fs, fs_ino ino, struct fs_inode *rec); /* hint, or a request */
 void fs__attr(const struct fs *fs, fs_ino ino, const struct fs_inode *rec, struct fs_attr *a);
+/* What a TOUCH with this stamp has made of a time. False: it was later already, and nobody but its group
+ * knows whether it has been set into the future, and gives way: it is left as it is. */
+bool fs__touched(int64_t *time, uint64_t stamp);
+/* What a change of contents has made of @rec, which came with it, as it was before; @perm: the bits that
+ * are left, NULL: all. False: as fs__touched says, of one of the times. */
+bool fs__inode_written(struct fs_inode *rec, const uint16_t *perm, uint64_t stamp);
 
 /* ---- inode numbers ---- */
 
@@ -300,7 +309,6 @@ struct fs_node *fs__node_find(struct fs *fs, fs_ino ino); /* borrowed, or NULL *
 void fs__node_put(struct fs *fs, struct fs_node *n);
 int fs__node_lock(struct fs_node *n); /* ERR_INTERRUPTED */
 void fs__node_unlock(struct fs_node *n);
-void fs__node_see(struct fs *fs, fs_ino ino, const struct fs_inode *rec);
 
 /* ---- what loses its last name ---- */
 

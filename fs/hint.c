@@ -23,13 +23,24 @@ bool fs__hint_inode(const struct fs *fs, fs_ino ino, struct fs_inode *rec)
 	return true;
 }
 
-void fs__hint_inode_set(struct fs *fs, fs_ino ino, const struct fs_inode *rec)
+void fs__hint_inode_suppose(struct fs *fs, fs_ino ino, const struct fs_inode *rec)
 {
 	struct fs_inode_hint *h = fs__hint_slot(fs, ino);
+	struct fs_node *n = fs__node_find(fs, ino);
 
 	h->ino = ino;
 	h->rec = *rec;
-	fs__node_see(fs, ino, rec);
+	if (n)
+		n->seen = *rec;
+}
+
+void fs__hint_inode_set(struct fs *fs, fs_ino ino, const struct fs_inode *rec)
+{
+	struct fs_node *n = fs__node_find(fs, ino);
+
+	fs__hint_inode_suppose(fs, ino, rec);
+	if (n)
+		n->looks++;
 }
 
 void fs__hint_inode_drop(struct fs *fs, fs_ino ino)

@@ -3,9 +3,9 @@
 #include "base/bytes.h"
 #include "fs/fs_internal.h"
 
-#define KEYS_PER_SCAN  1024u /* the store reads the values, though it does not send them: 32 MiB */
+#define KEYS_PER_SCAN  128u /* the store reads the values, though it does not send them: 4 MiB */
 #define LOOKS_MAX      4u    /* at a file that others change all the time; then what was seen counts */
-#define COUNT_SCANS_MAX 256u /* of one call; the next one goes on where it ended */
+#define COUNT_SCANS_MAX 8u /* of one call; the next one goes on where it ended */
 #define SECTORS	       (BLOCK_SIZE / 512u)
 
 /* A walk over the blocks that are there, [at, end). */
@@ -170,33 +170,72 @@ static int seekable(const struct fs_inode *rec, uint64_t offset)
 	return offset >= rec->size ? ERR_NO_DATA : 0;
 }
 
-int fs_seek(struct fs *fs, fs_ino ino, uint64_t offset, bool hole, uint64_t *out)
+/* Inode and blocks are of one moment if the inode is what it was before. Of contents that have been
+ * replaced meanwhile nothing is said: their blocks may be gone. ERR_ABORTED: again, with the new one. */
+static int unchanged(struct fs *fs, fs_ino ino, struct fs_inode *rec, bool enough)
 {
-	struct fs_inode rec, now;
-	uint64_t at = 0;
-	int err = fs__inode_get(fs, ino, &rec);
+	struct fs_inode was = *rec;
+	int err = fs__inode_get(fs, ino, rec);
 
-	for (unsigned i = 0; !err; i++) {
+	if (err || (rec->data_id == was.data_id && (enough || rec->data_version == was.data_version)))
+		return err;
+	return ERR_ABORTED;
+}
+
+/* The mark of a file in which no gap was found goes; if it has not changed since. */
+static void unmark(struct fs *fs, fs_ino ino, struct fs_inode *rec)
+{
+	struct fs_op op;
+
+	if (fs->o.read_only)
+		return;
+	fs__op_begin(&op, fs);
+	fs__if_inode_u64(&op, ino, FS_F_DATA_ID, rec->data_id);
+	fs__if_inode_u64(&op, ino, FS_F_DATA_VERSION, rec->data_version);
+	fs__set_inode(&op, ino, FS_F_HOLES, 0);
+	if (fs__op_exec(&op) == 0) {
+		rec->holes = false;
+		fs__hint_inode_set(fs, ino, rec);
+	}
+	fs__op_end(&op);
+}
+
+static int seek(struct fs_op *op, fs_ino ino, uint64_t offset, bool hole, uint64_t *out)
+{
+	struct fs *fs = op->fs;
+	struct fs_inode rec;
+	int err = fs__inode_get(fs, ino, &rec), found = 0;
+
+	while (!err) {
 		err = seekable(&rec, offset);
-		if (!err && !rec.holes) { /* one run of data, up to the end */
+		if (err)
+			return err;
+		if (!rec.holes) { /* one run of data, up to the end */
 			*out = hole ? rec.size : offset;
 			return 0;
 		}
-		if (err)
+		found = look(fs, &rec, offset, hole, out);
+		if (found && found != ERR_NO_DATA)
+			return found;
+		err = unchanged(fs, ino, &rec, op->conflicts + 1 >= LOOKS_MAX);
+		if (err != ERR_ABORTED)
 			break;
-		err = look(fs, &rec, offset, hole, &at);
-		if (err && err != ERR_NO_DATA)
-			break;
-		/* inode and blocks of one moment, if the inode is what it was */
-		if (fs__inode_get(fs, ino, &now) != 0) {
-			err = ERR_STALE;
-			break;
-		}
-		if (now.data_version == rec.data_version || i + 1 == LOOKS_MAX)
-			break;
-		rec = now;
-		err = 0;
+		err = fs__op_conflict(op);
 	}
+	if (!err && !found && hole && offset < BLOCK_SIZE && *out == rec.size && op->conflicts == 0)
+		unmark(fs, ino, &rec);
+	return err ? err : found;
+}
+
+int fs_seek(struct fs *fs, fs_ino ino, uint64_t offset, bool hole, uint64_t *out)
+{
+	uint64_t at = 0;
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	err = seek(&op, ino, offset, hole, &at);
+	fs__op_end(&op);
 	if (!err)
 		*out = at;
 	return err;
@@ -277,6 +316,18 @@ static bool counts_for(const struct fs_block_count *c, const struct fs_inode *re
 	return c->data_id == rec->data_id && c->data_version == rec->data_version;
 }
 
+static bool complete(const struct fs_block_count *c, const struct fs_inode *rec)
+{
+	uint64_t all = fs__blocks_end(rec->size) / BLOCK_SIZE;
+
+	return c->at >= all && c->blocks == all;
+}
+
+static uint64_t if_full(const struct fs_inode *rec)
+{
+	return (rec->size + 511) / 512;
+}
+
 /* Of the state that @rec is, if the file is left alone meanwhile; at last of what was seen. */
 static int count_current(struct fs *fs, fs_ino ino, struct fs_inode *rec, uint64_t *out)
 {
@@ -298,13 +349,15 @@ static int count_current(struct fs *fs, fs_ino ino, struct fs_inode *rec, uint64
 		if (counts_for(&c, &now)) {
 			*kept = c;
 			*rec = now;
+			if (rec->holes && complete(&c, rec))
+				unmark(fs, ino, rec);
 			return 0;
 		}
-		if (i + 1 == LOOKS_MAX)
+		if (i + 1 == LOOKS_MAX && now.data_id == rec->data_id)
 			return 0;
 		*rec = now;
-		if (!rec->holes) {
-			*out = (rec->size + 511) / 512;
+		if (!rec->holes || i + 1 == LOOKS_MAX) {
+			*out = if_full(rec);
 			return 0;
 		}
 		kept = count_slot(fs, rec->data_id);

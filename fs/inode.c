@@ -35,6 +35,27 @@ int fs__inode_known(struct fs *fs, fs_ino ino, struct fs_inode *rec)
 	return fs__hint_inode(fs, ino, rec) ? 0 : fs__inode_get(fs, ino, rec);
 }
 
+bool fs__touched(int64_t *time, uint64_t stamp)
+{
+	if (*time >= 0 && (uint64_t)*time > stamp)
+		return false;
+	*time = (int64_t)stamp;
+	return true;
+}
+
+bool fs__inode_written(struct fs_inode *rec, const uint16_t *perm, uint64_t stamp)
+{
+	bool mtime = fs__touched(&rec->mtime_ns, stamp), ctime = fs__touched(&rec->ctime_ns, stamp);
+
+	if (perm) {
+		rec->perm = *perm;
+		rec->perm_version = stamp;
+	}
+	rec->xattrs &= (uint8_t)~FS_HAS_CAPABILITY;
+	rec->data_version++;
+	return mtime && ctime;
+}
+
 void fs__attr(const struct fs *fs, fs_ino ino, const struct fs_inode *rec, struct fs_attr *a)
 {
 	*a = (struct fs_attr){
@@ -152,8 +173,8 @@ static void add_change(struct fs_op *op, void *ctx)
 		fs__touch_ctime(op, c->ino);
 }
 
-/* What the record is after the change, given that its times of now are @stamp. */
-static void apply_change(struct fs_inode *rec, const struct change *c, uint64_t stamp)
+/* What the record is after the change, given that its times of now are @stamp. False: but for ctime. */
+static bool apply_change(struct fs_inode *rec, const struct change *c, uint64_t stamp)
 {
 	if (c->set & FS_SET_MODE)
 		rec->perm = c->in->mode & 07777;
@@ -175,7 +196,10 @@ static void apply_change(struct fs_inode *rec, const struct change *c, uint64_t 
 		rec->perm_version = stamp;
 	if (changes_atime(c->set))
 		rec->atime_set = stamp;
-	rec->ctime_ns = c->set & FS_SET_CTIME ? c->in->ctime_ns : (int64_t)stamp;
+	if (!(c->set & FS_SET_CTIME))
+		return fs__touched(&rec->ctime_ns, stamp);
+	rec->ctime_ns = c->in->ctime_ns;
+	return true;
 }
 
 static uint16_t without_suid(uint16_t perm)
@@ -222,7 +246,8 @@ static int try_change(struct fs_op *op, struct change *c, struct fs_inode *rec)
 	err = fs__op_exec(op);
 	if (!err) {
 		err = fs__inode_take(op->fs, c->ino, fs__op_value(op, 0), rec);
-		apply_change(rec, c, op->r.stamp);
+		if (!err && !apply_change(rec, c, op->r.stamp))
+			return fs__inode_get(op->fs, c->ino, rec);
 		if (c->set & (FS_SET_UID | FS_SET_GID))
 			rec->xattrs &= (uint8_t)~FS_HAS_CAPABILITY;
 	} else if (err == ERR_CONDITION) {
@@ -286,8 +311,8 @@ int fs_setattr_by(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr 
 	}
 	if (set & FS_SET_SIZE) {
 		err = fs__set_size(fs, ino, in->size, w, add_change, &c, &rec, &stamp);
-		if (!err)
-			apply_change(&rec, &c, stamp);
+		if (!err && !apply_change(&rec, &c, stamp))
+			err = fs__inode_get(fs, ino, &rec);
 	} else {
 		err = change_fields(fs, &c, &rec);
 	}

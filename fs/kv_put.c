@@ -74,6 +74,26 @@ static bool in_place(const struct kv_one *one)
 	       one->rec.size <= FS_DELETE_NOW_MAX;
 }
 
+/* Of the items that make a name in the same directory. Only its view of the directory is used, so that
+ * all of them are made under the one state that its condition is about. */
+static struct kv_one *first_new_in_dir(struct kv_set *s, uint32_t i)
+{
+	for (uint32_t j = 0; j < i; j++)
+		if (s->ones[j].act == KV_PUT && !s->ones[j].n.present &&
+		    s->ones[j].n.dir == s->ones[i].n.dir)
+			return &s->ones[j];
+	return &s->ones[i];
+}
+
+static int know_dir(struct kv_set *s, struct kv_one *one)
+{
+	int err;
+
+	one->parent = (struct fs_parent){.ino = one->n.dir};
+	err = fs__parent_known(s->fs, &one->parent);
+	return err ? err : fs__default_known(s->fs, &one->parent, &one->inherit);
+}
+
 int fs__kv_prepare_put(struct kv_set *s, uint32_t i)
 {
 	struct kv_one *one = &s->ones[i];
@@ -85,10 +105,8 @@ int fs__kv_prepare_put(struct kv_set *s, uint32_t i)
 		return in_place(one) || one->staged || one->fresh
 			       ? 0
 			       : fs__ino_next(s->fs, &one->fresh);
-	one->parent = (struct fs_parent){.ino = one->n.dir};
-	err = fs__parent_known(s->fs, &one->parent);
-	if (!err)
-		err = fs__default_known(s->fs, &one->parent, &one->inherit);
+	if (first_new_in_dir(s, i) == one)
+		err = know_dir(s, one);
 	if (!err && !one->fresh)
 		err = fs__ino_next(s->fs, &one->fresh);
 	for (uint32_t j = 0; !err && j < i; j++) { /* ties made in one transaction must differ */
@@ -127,20 +145,20 @@ static void adopt(struct fs_op *op, uint64_t staged)
 	txn_delete(&op->m, fs__key_slice(&g));
 }
 
-static int add_new(struct fs_op *op, struct kv_set *s, struct kv_one *one, bool first_in_dir)
+static int add_new(struct fs_op *op, struct kv_set *s, struct kv_one *one, struct kv_one *first)
 {
 	struct fs_make q = {.cred = s->cred, .parent = one->n.dir, .mode = S_IFREG | 0666};
 	fs_ino ino = fresh_at(one, one->n.dir);
 	struct fs_inode rec;
 	int err;
 
-	if (first_in_dir) {
+	if (first == one) {
 		fs__if_parent(op, &one->parent);
 		one->parent_cond = one->parent.cond;
 	}
 	one->free_cond = fs__if_free(op, &one->n);
-	fs__new_inode(&q, &one->parent.rec, ino, &rec);
-	err = fs__default_add(op, &q, &one->inherit, ino, &rec);
+	fs__new_inode(&q, &first->parent.rec, ino, &rec);
+	err = fs__default_add(op, &q, &first->inherit, ino, &rec);
 	if (err)
 		return err;
 	rec.size = one->data.len;
@@ -206,15 +224,6 @@ static void add_replace(struct fs_op *op, struct kv_one *one)
 	fs__set_inode(op, one->ino, FS_F_HOLES, 0);
 	fs__set_inode_now(op, one->ino, FS_F_CUT_VERSION);
 	fs__add_write_times(op, one->ino);
-}
-
-static bool first_new_in_dir(const struct kv_set *s, uint32_t i)
-{
-	for (uint32_t j = 0; j < i; j++)
-		if (s->ones[j].act == KV_PUT && !s->ones[j].n.present &&
-		    s->ones[j].n.dir == s->ones[i].n.dir)
-			return false;
-	return true;
 }
 
 int fs__kv_add_put(struct fs_op *op, struct kv_set *s, uint32_t i)

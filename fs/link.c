@@ -64,7 +64,8 @@ static int run_link(struct fs_op *op, fs_ino ino, struct fs_parent *p, struct fs
 	if (err)
 		return err;
 	rec->nlink++;
-	rec->ctime_ns = (int64_t)op->r.stamp;
+	if (!fs__touched(&rec->ctime_ns, op->r.stamp))
+		return fs__inode_get(op->fs, ino, rec);
 	fs__hint_inode_set(op->fs, ino, rec);
 	return 0;
 }

@@ -52,15 +52,6 @@ void fs__node_unlock(struct fs_node *n)
 	fs__wake_all(&n->waiters);
 }
 
-void fs__node_see(struct fs *fs, fs_ino ino, const struct fs_inode *rec)
-{
-	struct fs_node *n = fs__node_find(fs, ino);
-
-	if (!n)
-		return;
-	n->seen = *rec;
-}
-
 /* ---- open files ---- */
 
 static int openable(const struct fs_inode *rec, const struct fs_node *n, unsigned flags)
@@ -89,6 +80,7 @@ static int open_node(struct fs *fs, struct fs_node *n, unsigned flags)
 		n->opens++;
 		n->writers += (flags & FS_O_WRITE) != 0;
 		n->seen = rec;
+		n->looks++;
 	}
 	fs__node_unlock(n);
 	return err;

@@ -13,6 +13,7 @@ struct resize {
 	uint64_t stamp, fresh_id;
 	struct fs_stripe_set far; /* of rec.data_id, for rec.data_version */
 	bool far_known;
+	bool sure; /* all of rec is as it was after the last step */
 };
 
 static int resizable(const struct fs_inode *rec)
@@ -75,18 +76,13 @@ static int stepped(struct fs_op *op, struct resize *z, uint64_t size, bool kille
 
 	if (err)
 		return err;
-	if (killed) {
-		z->rec.perm = z->perm;
-		z->rec.perm_version = op->r.stamp;
-	}
+	z->sure = fs__inode_written(&z->rec, killed ? &z->perm : NULL, op->r.stamp);
 	if (size < z->rec.size)
 		z->rec.cut_version = op->r.stamp;
 	z->rec.holes = size > 0 && (z->rec.holes ||
 				    fs__leaves_gap(z->rec.size, fs__blocks_end(size)));
 	z->rec.size = size;
 	z->rec.data_id = data_id;
-	z->rec.data_version++;
-	z->rec.xattrs &= (uint8_t)~FS_HAS_CAPABILITY;
 	z->stamp = op->r.stamp;
 	return 0;
 }
@@ -238,9 +234,10 @@ int fs__set_size(struct fs *fs, fs_ino ino, uint64_t size, const struct fs_write
 	err = run(&op, &z);
 	fs__op_end(&op);
 	fs__stripes_release(&z.far);
+	if (!err && !z.sure)
+		err = fs__inode_get(fs, ino, &z.rec);
 	if (err)
 		return err;
-	z.rec.mtime_ns = z.rec.ctime_ns = (int64_t)z.stamp;
 	fs__hint_inode_set(fs, ino, &z.rec);
 	*rec = z.rec;
 	*stamp = z.stamp;

@@ -49,9 +49,11 @@ struct change {
 	struct slice name, value;
 	unsigned flags;
 	enum kind kind;
+	const struct fs_writer *writer; /* who may have to give up set-group-id; NULL: nobody */
 	bool store;	     /* else the attribute goes */
 	bool chmods;	     /* an access list sets the permission bits... */
 	uint16_t mode;	     /* ... to these, of 0777 */
+	uint16_t perm;	     /* all of them, after the change */
 	struct fs_inode rec; /* as known */
 };
 
@@ -61,7 +63,9 @@ static uint16_t perm_after(const struct change *c)
 
 	if (!c->chmods)
 		return c->rec.perm;
-	return c->flags & FS_XATTR_KILL_SGID ? perm & (uint16_t)~S_ISGID : perm;
+	if (perm & S_ISGID && c->writer && !c->writer->in_group(c->writer->ctx, c->rec.gid))
+		perm &= (uint16_t)~S_ISGID;
+	return perm;
 }
 
 static uint8_t marks_after(const struct change *c)
@@ -80,6 +84,8 @@ static void add_state(struct fs_op *op, const struct change *c)
 		fs__if_inode_u64(op, c->ino, FS_F_XATTRS, c->rec.xattrs);
 	if (c->chmods)
 		fs__if_inode_u64(op, c->ino, FS_F_PERM, c->rec.perm);
+	if (c->chmods && c->writer)
+		fs__if_inode_u64(op, c->ino, FS_F_GID, c->rec.gid);
 }
 
 static void add_attribute(struct fs_op *op, const struct change *c)
@@ -97,12 +103,13 @@ static void add_attribute(struct fs_op *op, const struct change *c)
 		txn_delete(&op->m, fs__key_slice(&k));
 }
 
-static void add_record(struct fs_op *op, const struct change *c)
+static void add_record(struct fs_op *op, struct change *c)
 {
+	c->perm = perm_after(c);
 	if (marks_after(c) != c->rec.xattrs)
 		fs__set_inode(op, c->ino, FS_F_XATTRS, marks_after(c));
-	if (perm_after(c) != c->rec.perm)
-		fs__set_inode(op, c->ino, FS_F_PERM, perm_after(c));
+	if (c->perm != c->rec.perm)
+		fs__set_inode(op, c->ino, FS_F_PERM, c->perm);
 	if (is_acl(c->kind))
 		fs__set_inode_now(op, c->ino, FS_F_PERM_VERSION);
 	fs__touch_ctime(op, c->ino);
@@ -115,11 +122,12 @@ static int changed(struct fs_op *op, struct change *c)
 
 	if (err)
 		return err;
-	c->rec.perm = perm_after(c);
+	if (c->chmods)
+		c->rec.perm = c->perm;
 	c->rec.xattrs = marks_after(c);
 	if (is_acl(c->kind))
 		c->rec.perm_version = op->r.stamp;
-	c->rec.ctime_ns = (int64_t)op->r.stamp;
+	(void)fs__touched(&c->rec.ctime_ns, op->r.stamp);
 	fs__hint_inode_set(op->fs, c->ino, &c->rec);
 	return 0;
 }
@@ -187,7 +195,7 @@ static int take_acl(struct change *c)
 	bool plain;
 	int err = fs__acl_decode(c->value, &acl);
 
-	c->flags &= FS_XATTR_KILL_SGID;
+	c->flags = 0;
 	if (err || acl.count == 0) {
 		c->store = false;
 		return err;
@@ -204,14 +212,20 @@ static int check_value(struct change *c)
 
 	if (c->value.len > FS_XATTR_SIZE_MAX)
 		return ERR_TOO_BIG;
-	if (c->flags & ~(both | FS_XATTR_KILL_SGID) || (c->flags & both) == both)
+	if (c->flags & ~both || (c->flags & both) == both)
 		return ERR_INVAL;
 	return is_acl(c->kind) ? take_acl(c) : 0;
 }
 
-int fs_setxattr(struct fs *fs, fs_ino ino, struct slice name, struct slice value, unsigned flags)
+int fs_setxattr_by(struct fs *fs, fs_ino ino, struct slice name, struct slice value, unsigned flags,
+		   const struct fs_writer *w)
 {
-	struct change c = {.ino = ino, .name = name, .value = value, .flags = flags, .store = true};
+	struct change c = {.ino = ino,
+			   .name = name,
+			   .value = value,
+			   .flags = flags,
+			   .writer = w,
+			   .store = true};
 	int err = FS_READ_ONLY_CHECK(fs);
 
 	if (!err)
@@ -223,6 +237,11 @@ int fs_setxattr(struct fs *fs, fs_ino ino, struct slice name, struct slice value
 	if (!err)
 		err = check_holder(&c);
 	return err ? err : run(fs, &c);
+}
+
+int fs_setxattr(struct fs *fs, fs_ino ino, struct slice name, struct slice value, unsigned flags)
+{
+	return fs_setxattr_by(fs, ino, name, value, flags, NULL);
 }
 
 /* What has no list has nothing to lose: that is no error. */

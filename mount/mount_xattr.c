@@ -82,19 +82,15 @@ static bool in_group(fuse_req_t req, const char *status, uint32_t gid)
 	return false;
 }
 
-/* The kernel says so in a flag of the request, which libfuse 3.14 does not pass on. */
-static int may_keep_setgid(fuse_req_t req, struct fs *fs, fuse_ino_t ino, bool *may)
+/* May the caller keep set-group-id of that group? The kernel says so in a flag of the request, which
+ * libfuse 3.14 does not pass on. */
+static bool may_keep_setgid(void *ctx, uint32_t gid)
 {
+	fuse_req_t req = ctx;
 	char status[STATUS_MAX];
-	struct fs_attr a;
-	int err = fs_getattr(fs, ino, &a);
 
-	*may = true;
-	if (err || !(a.mode & S_ISGID))
-		return err;
 	caller_status(req, status);
-	*may = in_group(req, status, a.gid) || has_capability(status, CAP_FSETID);
-	return 0;
+	return in_group(req, status, gid) || has_capability(status, CAP_FSETID);
 }
 
 /* ---- operations ---- */
@@ -102,21 +98,15 @@ static int may_keep_setgid(fuse_req_t req, struct fs *fs, fuse_ino_t ino, bool *
 void mount__setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 		     size_t size, int flags)
 {
+	const struct fs_writer w = {.in_group = may_keep_setgid, .ctx = req};
 	struct fs *fs = mount__fs_of(req);
-	bool keep_setgid = true;
 	unsigned f = 0;
-	int err = 0;
 
 	if (refused(req, name))
 		return;
 	f |= flags & 1 ? FS_XATTR_CREATE : 0;  /* XATTR_CREATE */
 	f |= flags & 2 ? FS_XATTR_REPLACE : 0; /* XATTR_REPLACE */
-	if (is_acl(name))
-		err = may_keep_setgid(req, fs, ino, &keep_setgid);
-	f |= keep_setgid ? 0 : FS_XATTR_KILL_SGID;
-	if (!err)
-		err = fs_setxattr(fs, ino, slice_str(name), slice_of(value, size), f);
-	mount__reply_err(req, err);
+	mount__reply_err(req, fs_setxattr_by(fs, ino, slice_str(name), slice_of(value, size), f, &w));
 }
 
 static void reply_xattr(fuse_req_t req, int err, const struct buf *b, size_t size)

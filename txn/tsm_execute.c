@@ -322,6 +322,7 @@ struct scan {
 	const struct txn_read *read;
 	uint32_t count, limit;
 	size_t end; /* of the reply: no item begins behind */
+	size_t passed; /* bytes of values that are not in the reply */
 	bool more, damaged;
 };
 
@@ -331,7 +332,7 @@ static bool scan_item(void *ctx, struct slice key, struct slice stored)
 	struct tsm *t = s->t;
 	struct reply_value v = {0}, ref;
 
-	if (s->count == s->limit || t->reply.len >= s->end) {
+	if (s->count == s->limit || t->reply.len >= s->end || s->passed >= TXN_SCAN_PASSED_MAX) {
 		s->more = true;
 		return false;
 	}
@@ -340,10 +341,14 @@ static bool scan_item(void *ctx, struct slice key, struct slice stored)
 		s->damaged = true;
 		return false;
 	}
+	if (s->read->kind == TXN_SCAN_KEYS) {
+		s->passed += stored.len;
+		v.value = (struct slice){0};
+	}
 	enc_u64(&t->reply, s->read->kind == TXN_SCAN_REF ? REPLY_ITEM_REF : REPLY_ITEM);
 	enc_bytes(&t->reply, key);
 	enc_u64(&t->reply, v.version);
-	enc_bytes(&t->reply, s->read->kind == TXN_SCAN_KEYS ? (struct slice){0} : v.value);
+	enc_bytes(&t->reply, v.value);
 	if (s->read->kind == TXN_SCAN_REF) {
 		read_ref(t, s->read, &v, &ref);
 		if (ref.status != 0)

@@ -56,7 +56,8 @@ enum txn_read_kind {
 	TXN_SCAN,    /* [key, to), at most `limit` items and about REPLY_SIZE_MAX / 2 bytes */
 	TXN_SCAN_REF, /* as SCAN, and for each item the record that the number at `offset` in its
 		       * value refers to (ref_kind, suffix), if this group owns it */
-	TXN_SCAN_KEYS, /* as SCAN, but the items have no values: for ranges of large ones */
+	TXN_SCAN_KEYS, /* as SCAN, but the items have no values: for ranges of large ones. The store
+			* reads them all the same: ends after about TXN_SCAN_PASSED_MAX bytes of them */
 };
 
 struct txn_read {

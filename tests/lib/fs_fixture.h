@@ -48,6 +48,8 @@ struct fsx {
 	struct fsx_border *borders;
 	uint32_t border_count, groups;
 	uint64_t stamp, version;
+	uint64_t lag_ns; /* the stamps of changes are that much behind the groups' clocks, as those of
+			  * a change in several groups may be */
 	uint64_t hash_mask; /* of new mounts (struct fs): fewer bits make ties */
 	LIST_HEAD(fsx_mounts, fsx_mount) mounts;
 	LIST_HEAD(, fsx_watcher) watchers;
@@ -62,6 +64,7 @@ struct fsx {
 
 	uint64_t execs, reads, writes, cross; /* so far; cross: writes over several groups */
 	uint64_t watches;
+	uint64_t passed; /* bytes of values that scans of keys have read */
 };
 
 struct fsx *fsx_new(uint32_t groups, uint64_t seed);

@@ -196,7 +196,7 @@ static struct txn_value ref_of(struct fsx *x, struct txn_result *res, const stru
 static void scan(struct fsx *x, const struct txn_read *rd, struct txn_result *res,
 		 struct txn_read_result *out)
 {
-	size_t start = res->bytes.len;
+	size_t start = res->bytes.len, passed = 0;
 	struct fsx_rec *r;
 
 	out->value.status = 0;
@@ -205,13 +205,17 @@ static void scan(struct fsx *x, const struct txn_read *rd, struct txn_result *re
 	     r = RB_NEXT(fsx_tree, &x->tree, r)) {
 		struct txn_item *it = &out->items[out->item_count];
 
-		if (out->item_count == rd->limit || res->bytes.len - start > REPLY_SIZE_MAX / 2) {
+		if (out->item_count == rd->limit || res->bytes.len - start > REPLY_SIZE_MAX / 2 ||
+		    passed >= TXN_SCAN_PASSED_MAX) {
 			out->more = true;
 			return;
 		}
 		it->key = keep(res, buf_slice(&r->key));
 		if (rd->kind != TXN_SCAN_KEYS)
 			it->value = keep(res, buf_slice(&r->value));
+		else
+			passed += r->value.len;
+		x->passed += rd->kind == TXN_SCAN_KEYS ? r->value.len : 0;
 		it->version = r->version;
 		it->ref.status = ERR_NOT_FOUND;
 		if (rd->kind == TXN_SCAN_REF)
@@ -305,10 +309,10 @@ static void write_at(struct buf *v, uint64_t at, struct slice s, bool or)
 		v->data[at + i] = or ? v->data[at + i] | s.p[i] : s.p[i];
 }
 
-/* The stamp is the clock of all groups here, and an automatic time never beyond it. */
-static uint64_t touched(uint64_t at, uint64_t stamp, uint64_t old)
+/* There is one clock of all groups here, and an automatic time is never beyond it. */
+static uint64_t touched(uint64_t at, uint64_t clock, uint64_t old)
 {
-	bool by_hand = old > stamp;
+	bool by_hand = old > clock;
 
 	return by_hand || at > old ? at : old;
 }
@@ -333,7 +337,7 @@ static int field_mut(struct fsx *x, const struct txn_mut *mu, struct fsx_rec *r,
 	if (mu->kind == TXN_ADD)
 		operand += old;
 	else if (mu->kind == TXN_TOUCH)
-		operand = touched(mu->number < stamp ? mu->number : stamp, stamp, old);
+		operand = touched(mu->number < stamp ? mu->number : stamp, x->stamp, old);
 	else if (mu->kind == TXN_MAX && old > operand)
 		operand = old;
 	le64_put(b, operand);
@@ -385,18 +389,20 @@ static int mutate(struct fsx *x, const struct txn_mut *mu, uint64_t stamp, struc
 static void do_mutations(struct fsx *x, const struct txn_mini *m, struct txn_result *res)
 {
 	struct undo *u = NULL;
+	uint64_t stamp;
 	int err = 0;
 
 	x->version++;
 	x->stamp = x->now_ns > x->stamp ? x->now_ns : x->stamp + 1;
+	stamp = x->stamp - x->lag_ns;
 	for (uint32_t i = 0; i < m->mut_count && !err; i++) {
-		err = mutate(x, &m->muts[i], x->stamp, &u, &res->numbers[i]);
+		err = mutate(x, &m->muts[i], stamp, &u, &res->numbers[i]);
 		if (err)
 			res->failed = i;
 	}
 	undo_all(x, u, err != 0);
 	res->status = err;
-	res->stamp = err ? 0 : x->stamp;
+	res->stamp = err ? 0 : stamp;
 }
 
 /* ---- all of it ---- */

@@ -194,6 +194,14 @@ FSC_CASE(a_list_sets_the_mode_and_chmod_sets_the_list)
 	CHECK_U64_EQ(fsx_count(m->x, 'X'), 0);
 }
 
+static bool in_no_group(void *ctx, uint32_t gid)
+{
+	(void)ctx;
+	(void)gid;
+	return false;
+}
+static const struct fs_writer outsider = {.in_group = in_no_group};
+
 FSC_CASE(set_id_bits_stay_unless_the_caller_may_not_keep_setgid)
 {
 	fs_ino f = fsc_file(m, ROOT, "f", "");
@@ -204,8 +212,35 @@ FSC_CASE(set_id_bits_stay_unless_the_caller_may_not_keep_setgid)
 	CHECK_OK(set(m, f, ACCESS, "u:-:rwx u:7:rw- g:-:r-- m:-:rw- o:-:r--"));
 	CHECK_U64_EQ(mode(m, f), 06764);
 	make(&l, "u:-:rwx g:-:r-x o:-:---");
-	CHECK_OK(fs_setxattr(m->fs, f, slice_str(ACCESS), l.v, FS_XATTR_KILL_SGID));
+	CHECK_OK(fs_setxattr_by(m->fs, f, slice_str(ACCESS), l.v, 0, &outsider));
 	CHECK_U64_EQ(mode(m, f), 04750);
+}
+
+static bool in_group_55(void *ctx, uint32_t gid)
+{
+	(void)ctx;
+	return gid == 55;
+}
+
+/* Whether the group is the caller's is asked of the group that the file has when the list is set. */
+FSC_CASE(setgid_of_a_group_that_another_mount_just_gave)
+{
+	static const struct fs_writer member = {.in_group = in_group_55};
+	struct fsx_mount *n = fsx_mount(m->x);
+	fs_ino f = fsc_file(m, ROOT, "f", "");
+	struct fs_attr in = {.mode = 02755, .gid = 55}, out;
+	struct list l;
+
+	CHECK_OK(fs_setattr(m->fs, f, FS_SET_GID, &in, &out));
+	CHECK_OK(fs_setattr(m->fs, f, FS_SET_MODE, &in, &out));
+	make(&l, "u:-:rwx u:7:rw- g:-:r-x m:-:r-x o:-:r-x"); /* the bits that there are */
+	CHECK_OK(fs_setxattr_by(m->fs, f, slice_str(ACCESS), l.v, 0, &member));
+	CHECK_U64_EQ(mode(m, f), 02755);
+	in.gid = 66;
+	CHECK_OK(fs_setattr(n->fs, f, FS_SET_GID, &in, &out)); /* m does not know it */
+	CHECK_U64_EQ(out.mode & 07777, 02755);
+	CHECK_OK(fs_setxattr_by(m->fs, f, slice_str(ACCESS), l.v, 0, &member));
+	CHECK_U64_EQ(mode(n, f), 0755);
 }
 
 FSC_CASE(who_can_have_one)
@@ -396,6 +431,40 @@ FSC_CASE(a_default_list_that_changes_meanwhile)
 	expect(n, f, ACCESS, "u:-:rw- u:9:r-- g:-:r-x m:-:rw- o:-:---");
 }
 
+/* What is known of the directory goes back, by an answer that comes late, while inode numbers are got
+ * between the first item and the second. */
+static struct fs_inode before_the_list;
+
+static void late_answer(struct fsx *x, const struct txn_mini *mini)
+{
+	(void)x;
+	if (mini->mut_count > 0)
+		fs__hint_inode_set(rival.m->fs, rival.ino, &before_the_list);
+}
+
+FSC_CASE(files_made_together_inherit_the_same)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+	fs_ino d = fsc_mkdir(m, ROOT, "d");
+	struct fs_kv_item items[2] = {{.path = slice_str("/d/a"), .value = slice_str("1")},
+				      {.path = slice_str("/d/b"), .value = slice_str("2")}};
+	struct fs_cred cred = fsc_cred;
+	struct fs_attr a;
+
+	CHECK_OK(fs__inode_get(n->fs, d, &before_the_list));
+	CHECK_OK(set(m, d, DEFAULT, GIVEN));
+	(void)fsc_attr(n, d);
+	rival.m = n;
+	rival.ino = d;
+	m->x->before = late_answer;
+	CHECK_OK(fs_kv_mput(n->fs, &cred, items, 2, false, NULL));
+	m->x->before = NULL;
+	for (int i = 0; i < 2; i++) {
+		CHECK_OK(fs_path_lookup(m->fs, items[i].path, true, &a));
+		expect(m, a.ino, ACCESS, "u:-:rw- u:7:rwx g:-:r-x m:-:rw- o:-:r--");
+	}
+}
+
 FSC_CASE(chmod_of_a_list_that_changes_meanwhile)
 {
 	struct fsx_mount *n = fsx_mount(m->x);
@@ -452,6 +521,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(creation_against_the_rule),
 	CHECK_TEST(a_list_sets_the_mode_and_chmod_sets_the_list),
 	CHECK_TEST(set_id_bits_stay_unless_the_caller_may_not_keep_setgid),
+	CHECK_TEST(setgid_of_a_group_that_another_mount_just_gave),
 	CHECK_TEST(who_can_have_one),
 	CHECK_TEST(what_is_made_inherits),
 	CHECK_TEST(a_short_default_list_leaves_only_a_mode),
@@ -460,6 +530,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(another_access_list_is_another_permission),
 	CHECK_TEST(chmod_of_the_unknown),
 	CHECK_TEST(a_default_list_that_changes_meanwhile),
+	CHECK_TEST(files_made_together_inherit_the_same),
 	CHECK_TEST(chmod_of_a_list_that_changes_meanwhile),
 	CHECK_TEST(lists_go_with_their_file),
 	CHECK_TEST(directories_without_one_cost_nothing),

@@ -310,6 +310,26 @@ static void scans_of_keys_bring_no_values(void)
 	CHECK_TRUE(r.reads[1].more);
 }
 
+/* But the store reads them: there is an end to it. */
+static void scans_of_keys_pass_over_so_much(void)
+{
+	static uint8_t big[64000];
+	struct txf_key from = txf_key(0, 3, 'T', "v"), to = txf_key(0, 3, 'T', "w"), k;
+	uint32_t most = TXN_SCAN_PASSED_MAX / sizeof(big) + 1, n;
+	char name[8];
+
+	for (unsigned i = 0; i < 80; i++) {
+		snprintf(name, sizeof(name), "v%02u", i);
+		k = txf_key(0, 3, 'T', name);
+		store(txf_slice(&k), slice_of(big, sizeof(big)));
+	}
+	(void)txn_scan_keys(&m, txf_slice(&from), txf_slice(&to), 1000);
+	CHECK_OK(go());
+	n = r.reads[0].item_count;
+	CHECK_TRUE(n <= most && n + 2 > most);
+	CHECK_TRUE(r.reads[0].more);
+}
+
 static void store_reference(struct slice key, uint64_t number)
 {
 	uint8_t bytes[12] = "head";
@@ -605,6 +625,7 @@ static const struct check_test tests[] = {
 	T(scans_have_limits),
 	T(scans_stop_before_a_reply_is_too_big),
 	T(scans_of_keys_bring_no_values),
+	T(scans_of_keys_pass_over_so_much),
 	T(references_are_followed),
 	T(scans_follow_references),
 	T(reads_by_log_are_the_same),

@@ -113,7 +113,9 @@ static int pass_once(struct ck *c)
 		if (c->now.count == 0)
 			break;
 	}
-	return err ? err : verify_all(c, &c->now);
+	if (!err)
+		err = verify_all(c, &c->now);
+	return err ? err : ck__verify_waits(c);
 }
 
 static int passes(struct ck *c, struct msg *m)

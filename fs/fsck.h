@@ -108,6 +108,7 @@ int ck__suspect(struct ck_list *l, const struct ck_suspect *s); /* ERR_NOMEM */
 int ck__collect(struct ck *c);			/* from the tables */
 int ck__verify(struct ck *c, const struct ck_suspect *s); /* looks, reports, mends */
 int ck__verify_locks(struct ck *c, const struct ck_suspect *s); /* fsck_locks.c */
+int ck__verify_waits(struct ck *c); /* the index of waits: fsck_locks.c */
 
 /* ---- attributes ---- */
 void ck__take_xattr(struct ck_inode *e, struct slice name, struct slice value);

@@ -15,20 +15,13 @@ static bool wants_out(const struct lock_call *c)
 
 /* ---- the changes ---- */
 
-static bool queued_in(const struct lock_table *t, const struct fs_lock *l)
-{
-	for (uint32_t i = 0; i < t->waiters.count; i++)
-		if (t->waiters.v[i].session == l->session && t->waiters.v[i].ticket == l->ticket)
-			return true;
-	return false;
-}
-
 static int grant(struct lock_call *c, struct lock_table *t)
 {
 	bool left = lock_table_leave(t, c->want.session, c->want.ticket);
 	int err;
 
 	c->granted = true;
+	c->stray = c->queued && !left;
 	if (!left && lock_table_covers(t, &c->want))
 		return LOCK_SAME;
 	err = lock_table_set(t, &c->want);
@@ -62,15 +55,16 @@ static int edit_acquire(struct lock_call *c, struct lock_table *t)
 		return grant(c, t);
 	if (!c->wait)
 		return LOCK_UNSETTLED;
-	return queued_in(t, &c->want) ? LOCK_SAME : enqueue(c, t); /* stale: the watch tells */
+	return lock_table_waits(t, &c->want) ? LOCK_SAME : enqueue(c, t); /* stale: the watch tells */
 }
 
+/* What is not in a guess may be in the record. */
 static int edit_give_up(struct lock_call *c, struct lock_table *t)
 {
 	int err;
 
 	if (!lock_table_holds(t, &c->want))
-		return LOCK_SAME;
+		return c->n->delegated ? LOCK_SAME : LOCK_UNSETTLED;
 	err = lock_table_set(t, &c->want);
 	return err ? err : LOCK_CHANGED;
 }
@@ -88,26 +82,30 @@ static void record_key(struct fs_key *k, fs_ino ino)
 	fs__key_head(k, fs__place(ino), ino, FS_KIND_LOCK);
 }
 
-/* Until the record is not the one of @version any more, or some seconds have passed. */
+/* Until the record is not the one of @version any more, or it is time to look around, or to push. */
 static int watch(struct lock_call *c, uint64_t version)
 {
 	const struct fs_backend *b = &c->fs->b;
+	uint64_t wait_ns = FS_LOCK_WATCH_NS, now;
 	struct fs_key k;
-	uint64_t now;
 	int err;
 
 	record_key(&k, c->n->ino);
+	if (c->behind_ns && !c->pass)
+		wait_ns = FS_LOCK_PATIENCE_NS;
 	c->wait->waiting = true;
 	if (b->watch)
-		err = b->watch(b->ctx, fs__key_slice(&k), version, FS_LOCK_WATCH_NS, &now);
+		err = b->watch(b->ctx, fs__key_slice(&k), version, wait_ns, &now);
 	else
 		err = fiber_sleep(FS_LOCK_POLL_NS);
 	c->wait->waiting = false;
 	return err;
 }
 
-/* Behind waiters alone, who may wait for what this owner holds elsewhere: not for ever. */
-static void count_patience(struct lock_call *c)
+/* Behind waiters alone, who may wait for what this owner holds elsewhere: not for ever. After
+ * FS_LOCK_PATIENCE_NS without a break it passes them, and all that come, until its wait is over. True:
+ * from now on. */
+static bool loses_patience(struct lock_call *c)
 {
 	uint64_t now = env_mono_ns(c->fs->b.env);
 
@@ -115,20 +113,30 @@ static void count_patience(struct lock_call *c)
 		c->behind_ns = 0;
 	else if (c->behind_ns == 0)
 		c->behind_ns = now;
-	else if (now - c->behind_ns >= FS_LOCK_PATIENCE_NS)
-		c->pass = true;
+	else if (!c->pass && now - c->behind_ns >= FS_LOCK_PATIENCE_NS)
+		return c->pass = true;
+	return false;
 }
 
-/* Sessions and circles. ERR_DEADLOCK; 1: what was in the way is dead. */
+/* Sessions and circles, when it is time. ERR_DEADLOCK, ERR_INTERRUPTED, ERR_SESSION; 1: what was in the
+ * way is dead. Other trouble is the search's: the wait goes on, and so does the search, later. */
 static int look_around(struct lock_call *c)
 {
-	bool found;
-	int dead = lock__look_at_sessions(c), err;
+	uint64_t now = env_mono_ns(c->fs->b.env);
+	bool found = false;
+	int err;
 
-	if (dead)
-		return dead;
-	err = lock__cycle(c, &found);
-	return err ? err : found ? ERR_DEADLOCK : 0;
+	if (now < c->look_ns)
+		return 0;
+	c->look_ns = now + FS_LOCK_WATCH_NS;
+	err = lock__look_at_sessions(c);
+	if (!err)
+		err = lock__cycle(c, &found);
+	if (lock__is_foreign(c->fs, &c->n->table))
+		c->look_ns = 0; /* who is behind it is not known yet */
+	if (err > 0 || err == ERR_INTERRUPTED || err == ERR_SESSION)
+		return err;
+	return found ? ERR_DEADLOCK : 0;
 }
 
 /* The waiters of a session that is over wait in vain, and nobody has to tell them. */
@@ -138,43 +146,43 @@ static bool session_lost(const struct fs *fs)
 }
 
 /* With the turn, as is its return; the last try says that it is not granted. */
-static int wait_turn(struct lock_call *c, bool *looked)
+static int wait_turn(struct lock_call *c)
 {
 	struct lock_node *n = c->n;
 	uint64_t version = n->version;
-	int err, again;
+	int err;
 
 	if (version == FS_LOCK_VERSION_ANY) /* decide on a state that can be watched */
 		return lock__refresh(c->fs, n);
-	if (!*looked) {
-		*looked = true;
-		err = look_around(c);
-		if (err)
-			return err > 0 ? 0 : err;
-		*looked = !lock__is_foreign(c->fs, &n->table); /* who is behind it is not known yet */
-	}
-	count_patience(c);
+	err = look_around(c);
+	if (err)
+		return err > 0 ? 0 : err;
+	if (loses_patience(c))
+		return 0;
 	lock__turn_give(n);
 	err = wants_out(c) ? ERR_INTERRUPTED : watch(c, version);
-	if (err == ERR_TIMEOUT || (!c->fs->b.watch && !err)) {
-		*looked = false;
+	if (err == ERR_TIMEOUT || (!c->fs->b.watch && !err))
 		err = session_lost(c->fs) ? ERR_SESSION : 0;
-	}
-	again = err ? 0 : lock__turn_take(n, c->wait);
-	if (err || again) {
-		do {
-			fiber_interrupt_clear();
-		} while (lock__turn_take(n, NULL)); /* to leave the queue in order */
-		return err ? err : again;
-	}
-	return lock__refresh(c->fs, n);
+	if (!err)
+		err = lock__turn_take(n, c->wait);
+	if (!err)
+		return lock__refresh(c->fs, n);
+	if (c->wait->interrupted) /* of the wait, not of what ends it */
+		fiber_interrupt_clear();
+	lock__turn_must_take(n);
+	return err;
 }
 
 static void leave_queue(struct lock_call *c)
 {
+	int err;
+
 	c->queued = false;
 	LIST_REMOVE(c, link);
-	if (lock__change(c, edit_leave, false) == 0 && lock_table_empty(&c->n->table))
+	err = lock__change(c, edit_leave, false);
+	if (err)
+		lock__be_unsure(c->fs, c->n, err); /* who mends it finds a waiter that is none */
+	else if (lock_table_empty(&c->n->table))
 		lock__index_drop(c->fs, &c->want); /* perhaps the inode went, with the record */
 }
 
@@ -189,7 +197,6 @@ static void recall(struct lock_call *c)
 
 static int acquire(struct lock_call *c)
 {
-	bool looked = false;
 	int err;
 
 	for (;;) {
@@ -213,7 +220,7 @@ static int acquire(struct lock_call *c)
 		if (!c->queued)
 			LIST_INSERT_HEAD(&c->n->queued, c, link);
 		c->queued = true;
-		err = wait_turn(c, &looked);
+		err = wait_turn(c);
 		if (err)
 			break;
 	}
@@ -221,6 +228,8 @@ static int acquire(struct lock_call *c)
 		leave_queue(c);
 	else if (c->queued)
 		LIST_REMOVE(c, link);
+	if (!err && c->stray)
+		lock__index_drop(c->fs, &c->want);
 	return err;
 }
 
@@ -235,6 +244,7 @@ static int give_up(struct lock_call *c)
 	err = lock_table_set(&n->mine, &c->want);
 	if (err)
 		return err;
+	n->news = true;
 	err = lock__change(c, edit_give_up, false);
 	if (err)
 		lock__be_unsure(c->fs, n, err);
@@ -258,10 +268,16 @@ int fs_lock_set(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs
 	c.want.since_ns = env_wall_ns(fs->b.env);
 	if (w)
 		w->fiber = fiber_self();
-	err = lock__turn_take(c.n, w);
-	if (!err) {
-		err = want->mode == FS_LOCK_NONE ? give_up(&c) : acquire(&c);
+	if (want->mode == FS_LOCK_NONE) { /* a close is not asked again */
+		lock__turn_must_take(c.n);
+		err = give_up(&c);
 		lock__turn_give(c.n);
+	} else {
+		err = lock__turn_take(c.n, w);
+		if (!err) {
+			err = acquire(&c);
+			lock__turn_give(c.n);
+		}
 	}
 	lock__node_put(fs, c.n);
 	return err;

@@ -1,37 +1,61 @@
-/* Who is in the way: sessions that may be dead, and owners that wait in a circle.
+/* Owners that wait in a circle.
  *
  * Each waiter for a POSIX lock has a key in group 0, lock-wait/ session owner ticket, which holds the
- * inode that it waits at; it comes and goes with the waiter, in one transaction. A search starts at the
- * inode at hand and follows waiters to further inodes. It reads the records of all inodes met so far in
- * one transaction: a circle among them is one that was there at that moment.
+ * inode that it waits at; it comes and goes with the waiter, in one transaction. A search starts with
+ * who is in the way of the wait at hand, looks up where those owners wait, and so on. The records of
+ * all inodes met so far are read in one transaction: a circle among them was there at that moment.
+ *
+ * Only waits that are older than the one at hand are followed. So of all waits in a circle just one, the
+ * youngest, sees it, whoever looks first; the others wait on.
  */
 #include "base/bytes.h"
 #include "fs/lock_internal.h"
-#include "kv/layout.h"
 
 #define KEY_LOCK_WAIT "lock-wait/"
+#define ASK_MAX	      32u /* owners of one request */
+#define WAITS_MAX     64u /* of an owner: threads of a process */
 
 /* ---- the index of waiters ---- */
 
-static void index_key(struct fs_key *k, const struct fs_lock *l)
+static void index_prefix(struct fs_key *k, const struct fs_lock *l)
 {
 	fs__meta_key(k, KEY_LOCK_WAIT);
 	fs__key_u64(k, l->session);
 	fs__key_u64(k, l->owner);
+}
+
+void lock__index_key(struct fs_key *k, const struct fs_lock *l)
+{
+	index_prefix(k, l);
 	fs__key_u64(k, l->ticket);
+}
+
+void lock__index_range(struct fs_key *from, struct fs_key *to)
+{
+	fs__meta_key(from, KEY_LOCK_WAIT);
+	fs__key_after(to, from);
+}
+
+bool lock__index_parse(const struct txn_item *it, struct fs_lock *who, fs_ino *ino)
+{
+	struct fs_key head;
+	const uint8_t *p;
+
+	fs__meta_key(&head, KEY_LOCK_WAIT);
+	if (it->key.len != head.len + 24u || it->value.len != 8)
+		return false;
+	p = it->key.p + head.len;
+	*who = (struct fs_lock){.kind = FS_LOCK_POSIX,
+				.session = be64_get(p),
+				.owner = be64_get(p + 8),
+				.ticket = be64_get(p + 16)};
+	*ino = le64_get(it->value.p);
+	return true;
 }
 
 static bool indexed(const struct fs_lock *l)
 {
 	return l->kind == FS_LOCK_POSIX && !l->no_cycle;
-}
-
-static bool waits_in(const struct lock_table *t, const struct fs_lock *l)
-{
-	for (uint32_t i = 0; i < t->waiters.count; i++)
-		if (t->waiters.v[i].session == l->session && t->waiters.v[i].ticket == l->ticket)
-			return true;
-	return false;
 }
 
 void lock__add_index(struct fs_op *op, const struct lock_node *n, const struct lock_table *to)
@@ -43,16 +67,16 @@ void lock__add_index(struct fs_op *op, const struct lock_node *n, const struct l
 	for (uint32_t i = 0; i < n->table.waiters.count; i++) {
 		const struct fs_lock *l = &n->table.waiters.v[i];
 
-		if (indexed(l) && !waits_in(to, l)) {
-			index_key(&k, l);
+		if (indexed(l) && !lock_table_waits(to, l)) {
+			lock__index_key(&k, l);
 			txn_delete(&op->m, fs__key_slice(&k));
 		}
 	}
 	for (uint32_t i = 0; i < to->waiters.count; i++) {
 		const struct fs_lock *l = &to->waiters.v[i];
 
-		if (indexed(l) && !waits_in(&n->table, l)) {
-			index_key(&k, l);
+		if (indexed(l) && !lock_table_waits(&n->table, l)) {
+			lock__index_key(&k, l);
 			txn_put(&op->m, fs__key_slice(&k), slice_of(ino, sizeof(ino)));
 		}
 	}
@@ -66,164 +90,85 @@ void lock__index_drop(struct fs *fs, const struct fs_lock *l)
 	if (!indexed(l))
 		return;
 	fs__op_begin(&op, fs);
-	index_key(&k, l);
+	lock__index_key(&k, l);
 	txn_delete(&op.m, fs__key_slice(&k));
 	(void)fs__op_exec(&op);
 	fs__op_end(&op);
 }
 
-/* ---- sessions ---- */
-
-static struct lock_session *session_find(const struct fs *fs, uint64_t id)
-{
-	struct lock_session *s = NULL;
-
-	if (fs->locks)
-		HASH_FIND(hh, fs->locks->sessions, &id, sizeof(id), s);
-	return s;
-}
-
-bool lock__session_dead(const struct fs *fs, uint64_t session)
-{
-	const struct lock_session *s = session_find(fs, session);
-
-	return s && s->dead;
-}
-
-static void forget_sessions(struct fs_locks *l)
-{
-	struct lock_session *s, *next;
-
-	HASH_ITER(hh, l->sessions, s, next) {
-		HASH_DEL(l->sessions, s);
-		mem_free(s);
-	}
-}
-
-static void note_session(struct fs *fs, uint64_t id, bool dead)
-{
-	struct lock_session *s = session_find(fs, id);
-
-	if (!s && HASH_COUNT(fs->locks->sessions) >= FS_LOCK_SESSIONS)
-		forget_sessions(fs->locks);
-	if (!s) {
-		s = mem_must_alloc(sizeof(*s));
-		s->id = id;
-		HASH_ADD(hh, fs->locks->sessions, id, sizeof(s->id), s);
-	}
-	s->dead = dead;
-	s->seen_ns = env_mono_ns(fs->b.env);
-}
-
-static bool to_be_asked(struct fs *fs, uint64_t id, const uint64_t *asked, uint32_t count)
-{
-	const struct lock_session *s = session_find(fs, id);
-
-	for (uint32_t i = 0; i < count; i++)
-		if (asked[i] == id)
-			return false;
-	return id != fs->b.session &&
-	       (!s || (!s->dead && env_mono_ns(fs->b.env) - s->seen_ns >= FS_LOCK_ALIVE_NS));
-}
-
-#define ASK_MAX 32u
-
-int lock__sessions_of(struct fs *fs, const struct fs_lock *const *locks, uint32_t count)
-{
-	uint64_t ids[ASK_MAX];
-	uint32_t n = 0;
-	struct fs_key k;
-	struct fs_op op;
-	int err = 0, dead = 0;
-
-	fs__op_begin(&op, fs);
-	for (uint32_t i = 0; i < count && n < ASK_MAX; i++) {
-		if (lock__session_dead(fs, locks[i]->session))
-			dead = 1;
-		if (!to_be_asked(fs, locks[i]->session, ids, n))
-			continue;
-		ids[n++] = locks[i]->session;
-		fs__meta_key(&k, KV_KEY_SESSION);
-		fs__key_u64(&k, locks[i]->session);
-		txn_get(&op.m, fs__key_slice(&k));
-	}
-	if (n > 0)
-		err = fs__op_read(&op);
-	for (uint32_t i = 0; !err && i < n; i++) {
-		bool gone = fs__op_value(&op, i)->status == ERR_NOT_FOUND;
-
-		note_session(fs, ids[i], gone);
-		dead |= gone;
-	}
-	fs__op_end(&op);
-	return err ? err : dead;
-}
-
-int lock__look_at_sessions(struct lock_call *c)
-{
-	const struct lock_table *t = &c->n->table;
-	const struct fs_lock *locks[ASK_MAX], *l;
-	uint32_t n = 0, at = 0;
-
-	while (n < ASK_MAX && (l = lock_table_blocker(t, &c->want, &at)) != NULL)
-		locks[n++] = l;
-	for (uint32_t i = 0; i < t->waiters.count && n < ASK_MAX; i++) {
-		if (waits_in(t, &c->want) && t->waiters.v[i].ticket == c->want.ticket)
-			break;
-		if (fs__lock_conflict(&t->waiters.v[i], &c->want))
-			locks[n++] = &t->waiters.v[i];
-	}
-	return lock__sessions_of(c->fs, locks, n);
-}
-
-/* ---- circles ---- */
-
-struct wait_at { /* from the index */
-	struct fs_lock who; /* session, owner, ticket */
-	fs_ino ino;
-};
+/* ---- what a search knows ---- */
 
 struct search {
 	struct lock_call *c;
-	struct wait_at *waits; /* owned */
-	uint32_t wait_count;
-	fs_ino inos[FS_LOCK_CYCLE_MAX];
+	fs_ino inos[FS_LOCK_CYCLE_MAX]; /* the call's own first */
 	uint32_t ino_count;
 	struct lock_table tables[FS_LOCK_CYCLE_MAX];
-	struct fs_lock *reached; /* owners that the call waits for in the end; owned */
-	uint32_t reached_count, reached_cap;
+	/* owners: those that the call waits for in the end, by these tables; those looked up already */
+	struct fs_lock reached[FS_LOCK_OWNERS_MAX], asked[FS_LOCK_OWNERS_MAX];
+	uint32_t reached_count, asked_count;
 };
 
-static int read_index(struct search *s)
+static bool is_among(const struct fs_lock *v, uint32_t count, const struct fs_lock *l)
 {
-	struct fs_key from, to;
-	struct fs_op op;
-	int err;
-
-	fs__op_begin(&op, s->c->fs);
-	fs__meta_key(&from, KEY_LOCK_WAIT);
-	fs__key_after(&to, &from);
-	txn_scan(&op.m, fs__key_slice(&from), fs__key_slice(&to), TXN_SCAN_ITEMS_MAX);
-	err = fs__op_read(&op);
-	if (!err)
-		s->waits = mem_must_alloc(sizeof(*s->waits) * (op.r.reads[0].item_count + 1));
-	for (uint32_t i = 0; !err && i < op.r.reads[0].item_count; i++) {
-		const struct txn_item *it = &op.r.reads[0].items[i];
-		const uint8_t *p = it->key.p + from.len;
-
-		if (it->key.len != from.len + 24u || it->value.len != 8)
-			continue;
-		s->waits[s->wait_count++] = (struct wait_at){
-			.who = {.kind = FS_LOCK_POSIX,
-				.session = be64_get(p),
-				.owner = be64_get(p + 8),
-				.ticket = be64_get(p + 16)},
-			.ino = le64_get(it->value.p),
-		};
-	}
-	fs__op_end(&op);
-	return err;
+	for (uint32_t i = 0; i < count; i++)
+		if (fs__lock_same_owner(&v[i], l))
+			return true;
+	return false;
 }
+
+static void reach(struct search *s, const struct fs_lock *l)
+{
+	if (l->kind != FS_LOCK_DELEGATION && s->reached_count < FS_LOCK_OWNERS_MAX &&
+	    !is_among(s->reached, s->reached_count, l))
+		s->reached[s->reached_count++] = *l;
+}
+
+static void reach_blockers(struct search *s, const struct lock_table *t, const struct fs_lock *want)
+{
+	const struct fs_lock *l;
+	uint32_t at = 0;
+
+	while ((l = lock_table_blocker(t, want, &at)) != NULL)
+		reach(s, l);
+}
+
+static bool is_older(const struct fs_lock *a, const struct fs_lock *b)
+{
+	if (a->since_ns != b->since_ns)
+		return a->since_ns < b->since_ns;
+	return a->session != b->session ? a->session < b->session : a->ticket < b->ticket;
+}
+
+/* Everybody who holds what one of @who's older waits waits for. */
+static void reach_from(struct search *s, const struct fs_lock *who)
+{
+	for (uint32_t i = 0; i < s->ino_count; i++) {
+		const struct lock_list *w = &s->tables[i].waiters;
+
+		for (uint32_t k = 0; k < w->count; k++)
+			if (indexed(&w->v[k]) && fs__lock_same_owner(&w->v[k], who) &&
+			    is_older(&w->v[k], &s->c->want))
+				reach_blockers(s, &s->tables[i], &w->v[k]);
+	}
+}
+
+/* Other waits of the call's owner (of threads of its process) are none of this one's business. */
+static bool circle(struct search *s)
+{
+	s->reached_count = 0;
+	reach_blockers(s, &s->tables[0], &s->c->want);
+	for (uint32_t i = 0; i < s->reached_count; i++) {
+		struct fs_lock who = s->reached[i];
+
+		if (fs__lock_same_owner(&who, &s->c->want))
+			return true;
+		if (!lock__session_dead(s->c->fs, who.session))
+			reach_from(s, &who);
+	}
+	return false;
+}
+
+/* ---- its requests ---- */
 
 static void drop_tables(struct search *s)
 {
@@ -231,7 +176,7 @@ static void drop_tables(struct search *s)
 		lock_table_release(&s->tables[i]);
 }
 
-/* All of one moment. */
+/* All of one moment. A record that is damaged tells nothing; the others may. */
 static int read_tables(struct search *s)
 {
 	struct fs_key k;
@@ -248,78 +193,89 @@ static int read_tables(struct search *s)
 	for (uint32_t i = 0; !err && i < s->ino_count; i++) {
 		const struct txn_value *v = fs__op_value(&op, i);
 
-		if (v->status != ERR_NOT_FOUND)
-			err = v->status ? v->status : lock_table_decode(v->value, &s->tables[i]);
+		if (v->status == 0 && lock_table_decode(v->value, &s->tables[i]))
+			lock_table_release(&s->tables[i]);
 	}
 	fs__op_end(&op);
 	return err;
 }
 
-static void reach(struct search *s, const struct fs_lock *l)
-{
-	for (uint32_t i = 0; i < s->reached_count; i++)
-		if (fs__lock_same_owner(&s->reached[i], l))
-			return;
-	if (s->reached_count == s->reached_cap) {
-		s->reached_cap = s->reached_cap ? 2 * s->reached_cap : 16;
-		s->reached = mem_must_realloc(s->reached, sizeof(*l) * s->reached_cap);
-	}
-	s->reached[s->reached_count++] = *l;
-}
-
-/* Everybody who holds what one of @who's waits waits for. */
-static void reach_from(struct search *s, const struct fs_lock *who)
-{
-	for (uint32_t i = 0; i < s->ino_count; i++) {
-		const struct lock_list *w = &s->tables[i].waiters;
-
-		for (uint32_t k = 0; k < w->count; k++) {
-			const struct fs_lock *l;
-			uint32_t at = 0;
-
-			if (!indexed(&w->v[k]) || !fs__lock_same_owner(&w->v[k], who))
-				continue;
-			while ((l = lock_table_blocker(&s->tables[i], &w->v[k], &at)) != NULL)
-				if (l->kind != FS_LOCK_DELEGATION)
-					reach(s, l);
-		}
-	}
-}
-
-static bool circle(struct search *s)
-{
-	s->reached_count = 0;
-	reach_from(s, &s->c->want);
-	for (uint32_t i = 0; i < s->reached_count; i++) {
-		struct fs_lock who = s->reached[i]; /* the list may move */
-
-		if (fs__lock_same_owner(&who, &s->c->want))
-			return true;
-		if (!lock__session_dead(s->c->fs, who.session))
-			reach_from(s, &who);
-	}
-	return false;
-}
-
-static bool knows_inode(const struct search *s, fs_ino ino)
+static void add_inode(struct search *s, fs_ino ino)
 {
 	for (uint32_t i = 0; i < s->ino_count; i++)
 		if (s->inos[i] == ino)
-			return true;
-	return false;
+			return;
+	if (s->ino_count < FS_LOCK_CYCLE_MAX)
+		s->inos[s->ino_count++] = ino;
 }
 
-/* Inodes at which those reached wait; false: none is new. */
-static bool add_inodes(struct search *s)
+/* Where up to ASK_MAX owners wait, from number *@at of those reached on. */
+static int ask_page(struct search *s, struct fs_op *op, uint32_t *at)
 {
-	uint32_t before = s->ino_count;
+	uint32_t n = 0;
+	struct fs_lock who;
+	fs_ino ino;
+	int err;
 
-	for (uint32_t r = 0; r < s->reached_count; r++)
-		for (uint32_t i = 0; i < s->wait_count && s->ino_count < FS_LOCK_CYCLE_MAX; i++)
-			if (fs__lock_same_owner(&s->waits[i].who, &s->reached[r]) &&
-			    !knows_inode(s, s->waits[i].ino))
-				s->inos[s->ino_count++] = s->waits[i].ino;
-	return s->ino_count > before;
+	fs__op_reset(op);
+	for (; *at < s->reached_count && n < ASK_MAX; (*at)++) {
+		const struct fs_lock *l = &s->reached[*at];
+		struct fs_key from, to;
+
+		if (s->asked_count == FS_LOCK_OWNERS_MAX || is_among(s->asked, s->asked_count, l) ||
+		    lock__session_dead(s->c->fs, l->session))
+			continue;
+		s->asked[s->asked_count++] = *l;
+		index_prefix(&from, l);
+		fs__key_after(&to, &from);
+		txn_scan(&op->m, fs__key_slice(&from), fs__key_slice(&to), WAITS_MAX);
+		n++;
+	}
+	err = n > 0 ? fs__op_read(op) : 0;
+	for (uint32_t r = 0; !err && r < n; r++)
+		for (uint32_t i = 0; i < op->r.reads[r].item_count; i++)
+			if (lock__index_parse(&op->r.reads[r].items[i], &who, &ino))
+				add_inode(s, ino);
+	return err;
+}
+
+/* Inodes at which those reached wait; *more: some are new. */
+static int add_inodes(struct search *s, bool *more)
+{
+	uint32_t before = s->ino_count, at = 0;
+	struct fs_op op;
+	int err = 0;
+
+	fs__op_begin(&op, s->c->fs);
+	while (!err && at < s->reached_count)
+		err = ask_page(s, &op, &at);
+	fs__op_end(&op);
+	*more = s->ino_count > before;
+	return err;
+}
+
+/* What was seen last of the record at hand tells whom to look for; what is found is read anew. */
+static int search(struct search *s, bool *found)
+{
+	bool fresh = false, more;
+	int err = lock_table_copy(&s->tables[0], &s->c->n->table);
+
+	for (*found = false; !err; fresh = true) {
+		bool closed = circle(s);
+
+		if (closed && fresh) {
+			*found = true;
+			return 0;
+		}
+		more = closed;
+		if (!closed)
+			err = add_inodes(s, &more);
+		if (!err && !more)
+			return 0;
+		if (!err)
+			err = read_tables(s);
+	}
+	return err;
 }
 
 int lock__cycle(struct lock_call *c, bool *found)
@@ -333,16 +289,8 @@ int lock__cycle(struct lock_call *c, bool *found)
 	s = mem_must_alloc(sizeof(*s));
 	s->c = c;
 	s->inos[s->ino_count++] = c->n->ino;
-	err = read_index(s);
-	while (!err && s->wait_count > 1) { /* not alone */
-		err = read_tables(s);
-		*found = !err && circle(s);
-		if (*found || err || !add_inodes(s))
-			break;
-	}
+	err = search(s, found);
 	drop_tables(s);
-	mem_free(s->waits);
-	mem_free(s->reached);
 	mem_free(s);
 	return err;
 }

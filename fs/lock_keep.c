@@ -60,7 +60,8 @@ int lock__change_here(struct lock_call *c, lock_edit_fn *edit)
 	err = lock_table_copy(&t, &n->mine);
 	verdict = err ? err : edit(c, &t);
 	n->used_ns = env_mono_ns(c->fs->b.env);
-	if (verdict >= 0 && (verdict == LOCK_UNSETTLED || t.waiters.count > 0)) {
+	if (verdict >= 0 && (verdict == LOCK_UNSETTLED || t.waiters.count > 0 ||
+			     t.held.count > FS_LOCKS_ALONE)) {
 		heat(c->fs, n->ino);
 		lock__give_back(c->fs, n);
 		err = 1;
@@ -88,13 +89,6 @@ void lock__give_back(struct fs *fs, struct lock_node *n)
 
 /* ---- watching ---- */
 
-static int edit_nothing(struct lock_call *c, struct lock_table *t)
-{
-	(void)c;
-	(void)t;
-	return LOCK_SAME;
-}
-
 static bool unused(const struct fs *fs, const struct lock_node *n)
 {
 	return lock_table_empty(&n->mine) &&
@@ -107,7 +101,7 @@ static void hand_over(struct fs *fs, struct lock_node *n)
 	struct lock_call c = {.fs = fs, .n = n};
 
 	lock__give_back(fs, n);
-	(void)lock__change(&c, edit_nothing, false); /* a failure is mended in the background */
+	(void)lock__change(&c, lock__edit_nothing, false); /* a failure is mended in the background */
 }
 
 static int edit_show(struct lock_call *c, struct lock_table *t)
@@ -151,19 +145,27 @@ static int watch(struct fs *fs, struct fs_task *t, struct lock_node *n, uint64_t
 /* Did it become known at which version the record is ours alone? */
 static bool look(struct fs *fs, struct lock_node *n, uint64_t *version)
 {
-	struct lock_table was = n->table;
-	int err;
+	uint64_t tag = n->table.tag;
 
-	lock_table_init(&n->table);
-	err = lock__refresh(fs, n);
-	if (!err && n->table.tag == was.tag && !lock_table_empty(&n->table)) {
-		*version = n->version;
-		lock_table_release(&was);
-		return true;
+	if (lock__refresh(fs, n) || n->table.tag != tag || lock_table_empty(&n->table))
+		return false;
+	*version = n->version;
+	return true;
+}
+
+/* With the turn, when the watch has ended. That nothing came of it does not say that nothing happened:
+ * perhaps it was not heard. */
+static void keep_on(struct fs *fs, struct lock_node *n, int watched, uint64_t *version)
+{
+	if (watched == ERR_TIMEOUT && unused(fs, n)) {
+		hand_over(fs, n);
+	} else if (watched != ERR_TIMEOUT || !look(fs, n, version)) {
+		heat(fs, n->ino);
+		hand_over(fs, n);
+	} else if (n->news) {
+		show(fs, n);
+		*version = FS_LOCK_VERSION_ANY;
 	}
-	lock_table_release(&n->table);
-	n->table = was; /* a guess, as before */
-	return false;
 }
 
 static void keeper(struct fs *fs, struct fs_task *t)
@@ -175,28 +177,25 @@ static void keeper(struct fs *fs, struct fs_task *t)
 	while (n->delegated && !t->stop) {
 		if (version != FS_LOCK_VERSION_ANY)
 			err = watch(fs, t, n, version);
-		if (t->stop || lock__turn_take(n, NULL))
+		if (t->stop || lock__turn_take_as_task(n))
 			break;
-		if (!n->delegated) {
-			lock__turn_give(n);
-			break;
-		}
-		if (version == FS_LOCK_VERSION_ANY) {
-			if (!look(fs, n, &version))
-				hand_over(fs, n);
-		} else if (err != ERR_TIMEOUT) {
-			heat(fs, n->ino);
+		if (n->delegated && version != FS_LOCK_VERSION_ANY)
+			keep_on(fs, n, err, &version);
+		else if (n->delegated && !look(fs, n, &version))
 			hand_over(fs, n);
-		} else if (unused(fs, n)) {
-			hand_over(fs, n);
-		} else if (n->news) {
-			show(fs, n);
-			version = FS_LOCK_VERSION_ANY;
-		}
+		if (!t->stop)
+			fiber_interrupt_clear();
 		lock__turn_give(n);
 	}
 	fiber_interrupt_clear();
 	lock__node_put(fs, n);
+}
+
+/* Others may queue up, and nobody would see it. */
+static void give_back_unwatched(struct fs *fs, struct lock_node *n)
+{
+	lock__give_back(fs, n);
+	lock__mend_later(fs);
 }
 
 void lock__keep(struct fs *fs, struct lock_node *n)
@@ -205,5 +204,5 @@ void lock__keep(struct fs *fs, struct lock_node *n)
 	n->used_ns = env_mono_ns(fs->b.env);
 	fs->locks->delegations++;
 	if (fs__background(fs, keeper, n->ino) != 0)
-		lock__give_back(fs, n); /* the next call writes it */
+		give_back_unwatched(fs, n);
 }

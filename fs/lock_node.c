@@ -1,11 +1,9 @@
 /* The record of an inode's locks: what is known of it, and how it is changed. */
 #include "fs/lock_internal.h"
 
-#define MEND_NS (1 * NS_PER_S)
-
 /* ---- nodes ---- */
 
-static void node_free(struct fs_locks *l, struct lock_node *n)
+void lock__node_free(struct fs_locks *l, struct lock_node *n)
 {
 	CHECK(n->users == 0 && !n->busy && LIST_EMPTY(&n->queued));
 	HASH_DEL(l->nodes, n);
@@ -21,6 +19,7 @@ static struct fs_locks *locks_of(struct fs *fs)
 
 	if (!fs->locks) {
 		fs->locks = mem_must_alloc(sizeof(*fs->locks));
+		fs->locks->fs = fs;
 		fs->locks->session = fs->b.session;
 	}
 	if (fs->locks->session == fs->b.session)
@@ -30,8 +29,8 @@ static struct fs_locks *locks_of(struct fs *fs)
 	HASH_ITER(hh, fs->locks->nodes, n, next) {
 		lock_table_release(&n->mine);
 		n->unsure = n->delegated = false;
-		if (n->users == 0)
-			node_free(fs->locks, n);
+		if (n->users == 0 && !n->mending)
+			lock__node_free(fs->locks, n);
 	}
 	return fs->locks;
 }
@@ -63,8 +62,8 @@ struct lock_node *lock__node_get(struct fs *fs, fs_ino ino)
 void lock__node_put(struct fs *fs, struct lock_node *n)
 {
 	CHECK(n->users > 0);
-	if (--n->users == 0 && lock_table_empty(&n->mine) && !n->unsure && !n->delegated)
-		node_free(fs->locks, n);
+	if (--n->users == 0 && lock_table_empty(&n->mine) && !n->unsure && !n->delegated && !n->mending)
+		lock__node_free(fs->locks, n);
 }
 
 int lock__turn_take(struct lock_node *n, struct fs_lock_wait *w)
@@ -85,8 +84,38 @@ int lock__turn_take(struct lock_node *n, struct fs_lock_wait *w)
 	return err;
 }
 
+/* A background fiber may have the turn, and be at it for as long as the store is away: it is told to
+ * hurry, since what it does is tried again. Other calls are interrupted as this one is. */
+void lock__turn_must_take(struct lock_node *n)
+{
+	bool hurried = false;
+
+	while (n->busy) {
+		if (fiber_interrupted()) {
+			hurried = true;
+			fiber_interrupt_clear();
+		}
+		if (hurried && n->task)
+			fiber_interrupt(n->task);
+		(void)fs__wait(&n->turn);
+	}
+	n->busy = true;
+	if (hurried)
+		fiber_interrupt(fiber_self());
+}
+
+int lock__turn_take_as_task(struct lock_node *n)
+{
+	int err = lock__turn_take(n, NULL);
+
+	if (!err)
+		n->task = fiber_self();
+	return err;
+}
+
 void lock__turn_give(struct lock_node *n)
 {
+	n->task = NULL;
 	n->busy = false;
 	fs__wake_all(&n->turn);
 }
@@ -98,21 +127,27 @@ static void record_key(struct fs_key *k, fs_ino ino)
 	fs__key_head(k, fs__place(ino), ino, FS_KIND_LOCK);
 }
 
+static void swap(struct lock_table *a, struct lock_table *b)
+{
+	struct lock_table x = *a;
+
+	*a = *b;
+	*b = x;
+}
+
+/* On failure what was known stays, as a guess. */
 static int take_record(struct lock_node *n, const struct txn_value *v)
 {
-	int err = 0;
+	struct lock_table t;
+	int err = v->status == ERR_NOT_FOUND ? 0 : v->status;
 
-	lock_table_release(&n->table);
-	n->version = 0;
-	if (v->status == ERR_NOT_FOUND)
-		return 0;
-	if (v->status)
-		err = v->status;
+	lock_table_init(&t);
+	if (v->status == 0)
+		err = lock_table_decode(v->value, &t);
+	n->version = err ? FS_LOCK_VERSION_ANY : v->status ? 0 : v->version;
 	if (!err)
-		err = lock_table_decode(v->value, &n->table);
-	if (err)
-		lock_table_release(&n->table);
-	n->version = err ? FS_LOCK_VERSION_ANY : v->version;
+		swap(&n->table, &t);
+	lock_table_release(&t);
 	return err;
 }
 
@@ -158,6 +193,17 @@ static int add_common(struct lock_table *t, const struct fs_lock *stored, const 
 	return lock_table_set(t, &both);
 }
 
+/* Those that wait yet keep their places in the queue. */
+static void drop_gone_waiters(const struct lock_node *n, uint64_t session, struct lock_table *t)
+{
+	for (uint32_t i = t->waiters.count; i > 0; i--) {
+		const struct fs_lock *w = &t->waiters.v[i - 1];
+
+		if (w->session == session && !still_queued(n, w->ticket))
+			(void)lock_table_leave(t, session, w->ticket);
+	}
+}
+
 /* Of ours, the record keeps what `mine` has too: never more than it had, so that it is no conflict. */
 static int settle(struct lock_node *n, uint64_t session, struct lock_table *t)
 {
@@ -169,13 +215,12 @@ static int settle(struct lock_node *n, uint64_t session, struct lock_table *t)
 
 	lock_table_init(&was);
 	err = lock_table_copy(&was, t);
-	if (!err)
-		(void)lock_table_drop_session(t, session);
+	if (!err) {
+		(void)lock_table_drop_held(t, session);
+		drop_gone_waiters(n, session, t);
+	}
 	for (uint32_t m = 0; !err && alone && m < n->mine.held.count; m++)
 		err = lock_table_set(t, &n->mine.held.v[m]);
-	for (uint32_t i = 0; !err && i < was.waiters.count; i++)
-		if (was.waiters.v[i].session == session && still_queued(n, was.waiters.v[i].ticket))
-			err = lock_table_wait(t, &was.waiters.v[i]);
 	for (uint32_t i = 0; !err && !alone && i < was.held.count; i++)
 		for (uint32_t m = 0; !err && m < n->mine.held.count; m++)
 			err = add_common(t, &was.held.v[i], &n->mine.held.v[m]);
@@ -231,14 +276,6 @@ static void build(struct fs_op *op, const struct lock_node *n, struct lock_table
 	buf_release(&value);
 }
 
-static void swap(struct lock_table *a, struct lock_table *b)
-{
-	struct lock_table x = *a;
-
-	*a = *b;
-	*b = x;
-}
-
 static void changed(struct lock_node *n, struct lock_table *t, struct lock_table *mine)
 {
 	swap(&n->table, t);
@@ -286,22 +323,10 @@ static int change_once(struct lock_call *c, struct fs_op *op, lock_edit_fn *edit
 	return err;
 }
 
-static void mend(struct fs *fs, struct fs_task *t);
-
-void lock__be_unsure(struct fs *fs, struct lock_node *n, int err)
-{
-	n->version = FS_LOCK_VERSION_ANY;
-	if (err == ERR_SESSION || fs->closing || n->delegated)
-		return; /* nothing is ours any more, or soon */
-	n->unsure = true;
-	if (!n->mending)
-		n->mending = fs__background(fs, mend, n->ino) == 0;
-}
-
 int lock__change(struct lock_call *c, lock_edit_fn *edit, bool adds)
 {
 	struct lock_node *n = c->n;
-	bool fresh = false;
+	bool fresh = false, unknown = false;
 	struct fs_op op;
 	int err;
 
@@ -330,97 +355,19 @@ int lock__change(struct lock_call *c, lock_edit_fn *edit, bool adds)
 			if (!err)
 				continue;
 		} else if (err && op.m.mut_count > 0 && !fs__err_of_state(err) && err != ERR_TOO_BIG) {
-			lock__be_unsure(c->fs, n, err);
+			unknown = true;
 		}
 		break;
 	}
 	fs__op_end(&op);
-	if (err && n->unsure)
+	if (err && (n->unsure || unknown))
 		lock__be_unsure(c->fs, n, err);
 	return err;
-}
-
-/* ---- in the background, and at the end ---- */
-
-static int edit_nothing(struct lock_call *c, struct lock_table *t)
-{
-	(void)c;
-	(void)t;
-	return LOCK_SAME;
 }
 
 int lock__drop_dead(struct fs *fs, struct lock_node *n)
 {
 	struct lock_call c = {.fs = fs, .n = n};
 
-	return lock__change(&c, edit_nothing, false);
-}
-
-static void mend(struct fs *fs, struct fs_task *t)
-{
-	struct lock_node *n = lock__node_get(fs, t->arg);
-	struct lock_call c = {.fs = fs, .n = n};
-	int err = 0;
-
-	while (n->unsure && err != ERR_SESSION && fs__task_sleep(t, MEND_NS)) {
-		err = lock__turn_take(n, NULL);
-		if (!err) {
-			err = lock__change(&c, edit_nothing, false);
-			lock__turn_give(n);
-		}
-		if (err == ERR_INTERRUPTED)
-			fiber_interrupt_clear();
-	}
-	n->mending = false;
-	lock__node_put(fs, n);
-}
-
-static int edit_drop(struct lock_call *c, struct lock_table *t)
-{
-	return lock_table_drop_session(t, c->fs->locks->session) > 0 ? LOCK_CHANGED : LOCK_SAME;
-}
-
-static struct lock_node *something_left(struct fs *fs)
-{
-	struct lock_node *n;
-
-	for (n = fs->locks->nodes; n; n = n->hh.next)
-		if (!n->busy && (n->delegated || n->unsure || !lock_table_empty(&n->mine)))
-			return n;
-	return NULL;
-}
-
-void lock__drop_all(struct fs *fs)
-{
-	struct lock_node *n;
-
-	while (fs->locks && !fs->abandoned && (n = something_left(fs)) != NULL) {
-		struct lock_call c = {.fs = fs, .n = n};
-
-		n->users++;
-		n->busy = true;
-		lock_table_release(&n->mine);
-		lock__give_back(fs, n);
-		(void)lock__change(&c, edit_drop, false); /* what stays ends with the session */
-		lock_table_release(&n->mine);
-		n->unsure = false;
-		lock__turn_give(n);
-		lock__node_put(fs, n);
-	}
-}
-
-void lock__free(struct fs *fs)
-{
-	struct lock_session *s, *snext;
-	struct lock_node *n, *next;
-
-	if (!fs->locks)
-		return;
-	HASH_ITER(hh, fs->locks->nodes, n, next)
-		node_free(fs->locks, n);
-	HASH_ITER(hh, fs->locks->sessions, s, snext) {
-		HASH_DEL(fs->locks->sessions, s);
-		mem_free(s);
-	}
-	mem_free(fs->locks);
+	return lock__change(&c, lock__edit_nothing, false);
 }

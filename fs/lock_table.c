@@ -141,6 +141,14 @@ bool lock_table_covers(const struct lock_table *t, const struct fs_lock *l)
 	return false;
 }
 
+bool lock_table_waits(const struct lock_table *t, const struct fs_lock *l)
+{
+	for (uint32_t i = 0; i < t->waiters.count; i++)
+		if (t->waiters.v[i].session == l->session && t->waiters.v[i].ticket == l->ticket)
+			return true;
+	return false;
+}
+
 /* ---- changing ---- */
 
 /* @want grows over an entry of its owner and mode that overlaps it or lies next to it. */
@@ -211,6 +219,9 @@ int lock_table_wait(struct lock_table *t, const struct fs_lock *want)
 
 	if (t->held.count + t->waiters.count >= FS_LOCKS_MAX)
 		return ERR_TOO_BIG;
+	/* the holder of a delegation has yet to write down what it is about */
+	if (lock_table_delegation(t) && t->waiters.count + 1 >= FS_LOCKS_ALONE)
+		return ERR_TOO_BIG;
 	err = list_reserve(&t->waiters, t->waiters.count + 1);
 	if (!err)
 		t->waiters.v[t->waiters.count++] = *want;
@@ -241,6 +252,11 @@ static uint32_t drop_from(struct lock_list *l, uint64_t session)
 uint32_t lock_table_drop_session(struct lock_table *t, uint64_t session)
 {
 	return drop_from(&t->held, session) + drop_from(&t->waiters, session);
+}
+
+uint32_t lock_table_drop_held(struct lock_table *t, uint64_t session)
+{
+	return drop_from(&t->held, session);
 }
 
 uint32_t lock_table_drop_owner(struct lock_table *t, const struct fs_lock *of)

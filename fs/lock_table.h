@@ -7,6 +7,7 @@
 #include "fs/fs.h"
 
 #define FS_LOCKS_MAX	 1024u /* of one inode, waiters included: their record is one value */
+#define FS_LOCKS_ALONE	 (FS_LOCKS_MAX / 2) /* with a delegation: of its holder, and as many waiters */
 #define FS_LOCK_HEAD	 16u
 #define FS_LOCK_SIZE	 56u
 #define FS_F_LOCK_TAG	 ((struct txn_field){.offset = 8, .width = 8})
@@ -60,11 +61,13 @@ bool lock_table_holds(const struct lock_table *t, const struct fs_lock *l);
 /* Does it hold all of it, in this mode? */
 bool lock_table_covers(const struct lock_table *t, const struct fs_lock *l);
 
+bool lock_table_waits(const struct lock_table *t, const struct fs_lock *l); /* by session and ticket */
 int lock_table_wait(struct lock_table *t, const struct fs_lock *want); /* ERR_TOO_BIG, ERR_NOMEM */
 /* The waiter goes; false: there is none. */
 bool lock_table_leave(struct lock_table *t, uint64_t session, uint64_t ticket);
 /* All that the session holds and waits for goes; how many entries that were. */
 uint32_t lock_table_drop_session(struct lock_table *t, uint64_t session);
+uint32_t lock_table_drop_held(struct lock_table *t, uint64_t session); /* what it holds */
 /* What the owner of @of holds goes, whatever its ranges. */
 uint32_t lock_table_drop_owner(struct lock_table *t, const struct fs_lock *of);
 

@@ -174,6 +174,36 @@ static void expect_same(const struct lock_list *a, const struct lock_list *b)
 	}
 }
 
+static void room_for_what_a_delegation_stands_for(void)
+{
+	struct fs_lock d = {.kind = FS_LOCK_DELEGATION,
+			    .mode = FS_LOCK_EXCLUSIVE,
+			    .end = UINT64_MAX,
+			    .session = 1};
+	struct fs_lock w = lock_of(1, FS_LOCK_EXCLUSIVE, 0, 0);
+	struct lock_table t;
+	uint32_t n = 0;
+
+	lock_table_init(&t);
+	CHECK_OK(lock_table_set(&t, &d));
+	w.session = 2;
+	for (w.ticket = 1; lock_table_wait(&t, &w) == 0; w.ticket++)
+		n++;
+	CHECK_U64_EQ(n, FS_LOCKS_ALONE - 1);
+	CHECK_FALSE(lock_table_waits(&t, &w));
+	w.ticket--;
+	CHECK_TRUE(lock_table_waits(&t, &w));
+	CHECK_U64_EQ(lock_table_drop_held(&t, 2), 0);
+	CHECK_U64_EQ(lock_table_drop_held(&t, 1), 1);
+	CHECK_U64_EQ(t.waiters.count, n);
+	for (uint32_t i = 0; i < FS_LOCKS_ALONE; i++) { /* now its holder writes down all it has */
+		struct fs_lock l = lock_of(1, FS_LOCK_EXCLUSIVE, 4ull * i, 4ull * i + 2);
+
+		CHECK_OK(lock_table_set(&t, &l));
+	}
+	lock_table_release(&t);
+}
+
 static void record_there_and_back(void)
 {
 	struct fs_lock l[] = {lock_of(1, FS_LOCK_SHARED, 0, 4),
@@ -296,6 +326,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(waiters_in_order),
 	CHECK_TEST(a_session_goes),
 	CHECK_TEST(a_full_table),
+	CHECK_TEST(room_for_what_a_delegation_stands_for),
 	CHECK_TEST(record_there_and_back),
 	CHECK_TEST(damaged_records),
 	CHECK_TEST(like_a_model),

@@ -301,12 +301,27 @@ static int look(struct lock_call *c)
 	return err;
 }
 
+/* Of this mount's owners `mine` is the truth: the record may not say it yet. */
+static const struct fs_lock *in_the_way(const struct lock_call *c)
+{
+	const struct lock_node *n = c->n;
+	const struct fs_lock *l;
+	uint32_t at = 0;
+
+	l = lock_table_blocker(&n->mine, &c->want, &at);
+	if (l || n->delegated)
+		return l;
+	at = 0;
+	do {
+		l = lock_table_blocker(&n->table, &c->want, &at);
+	} while (l && (l->session == c->want.session || lock__session_dead(c->fs, l->session)));
+	return l;
+}
+
 int fs_lock_get(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs_lock *found)
 {
 	struct lock_call c = {.fs = fs, .want = *want};
-	const struct lock_table *t;
 	const struct fs_lock *l;
-	uint32_t at = 0;
 	int err;
 
 	c.n = lock__node_get(fs, ino);
@@ -315,13 +330,8 @@ int fs_lock_get(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs
 	err = lock__turn_take(c.n, NULL);
 	if (!err) {
 		err = c.n->delegated ? 0 : look(&c);
-		t = c.n->delegated ? &c.n->mine : &c.n->table;
-		*found = (struct fs_lock){.mode = FS_LOCK_NONE};
-		while (err >= 0 && (l = lock_table_blocker(t, &c.want, &at)) != NULL)
-			if (!lock__session_dead(fs, l->session)) {
-				*found = *l;
-				break;
-			}
+		l = err < 0 ? NULL : in_the_way(&c);
+		*found = l ? *l : (struct fs_lock){.mode = FS_LOCK_NONE};
 		lock__turn_give(c.n);
 	}
 	lock__node_put(fs, c.n);

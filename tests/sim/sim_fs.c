@@ -12,7 +12,7 @@
 #include "kv/kv.h"
 #include "net/loop.h"
 #include "tests/sim/sim_evict.h"
-#include "tests/sim/sim_fs_internal.h"
+#include "tests/sim/sim_fs_contents.h"
 #include "tests/sim/sim_fs_locks.h"
 #include "txn/reply_codec.h"
 #include "txn/tsm.h"
@@ -48,6 +48,16 @@ static bool killed[1u << 16]; /* mounts, by incarnation */
 static struct sim_machine last_machine;
 static bool evicting;
 
+static void call_add(struct fsim_call *c)
+{
+	if (fsim_call_count == call_cap) {
+		call_cap = call_cap * 2 + 1024;
+		fsim_calls = mem_must_realloc(fsim_calls, call_cap * sizeof(*fsim_calls));
+	}
+	c->id = fsim_call_count;
+	fsim_calls[fsim_call_count++] = c;
+}
+
 /* ---- which transaction is a call's ---- */
 
 static struct fsim_worker *worker_here(void)
@@ -81,6 +91,19 @@ static bool changes_tree(const struct txn_mini *m, uint64_t *inode_made)
 	return yes;
 }
 
+static struct fsim_call *next_step(const struct fsim_call *c)
+{
+	struct fsim_call *s = mem_must_dup(c, sizeof(*c));
+
+	s->whole = c->whole ? c->whole : fsim_calls[c->id];
+	s->stamp = 0;
+	s->commits = 0;
+	s->effects = NULL;
+	s->effect_count = 0;
+	call_add(s);
+	return s;
+}
+
 static int exec(struct txn_executor *x, const struct txn_mini *m, struct txn_result *r)
 {
 	struct fsim_executor *e = container_of(x, struct fsim_executor, x);
@@ -90,6 +113,10 @@ static int exec(struct txn_executor *x, const struct txn_mini *m, struct txn_res
 
 	if (!c || !changes_tree(m, &c->made))
 		return txn_exec(e->real, m, r);
+	if (c->stepwise && c->commits > 0)
+		w->call = c = next_step(c);
+	if (c->stepwise)
+		fsim__note_effects(c, m);
 	c->exec_ns = sim_now();
 	c->exec_end_ns = FSIM_NEVER;
 	w->main = true;
@@ -208,13 +235,8 @@ struct fsim_call *fsim__call_of(const struct fsim_worker *w, enum fsim_kind kind
 
 void fsim__run(struct fsim_worker *w, struct fsim_call *c)
 {
-	if (fsim_call_count == call_cap) {
-		call_cap = call_cap * 2 + 1024;
-		fsim_calls = mem_must_realloc(fsim_calls, call_cap * sizeof(*fsim_calls));
-	}
-	c->id = fsim_call_count;
+	call_add(c);
 	c->invoke_ns = sim_now();
-	fsim_calls[fsim_call_count++] = c;
 	w->call = c;
 	fsim__other_begin(w);
 }
@@ -223,6 +245,11 @@ void fsim__end(struct fsim_worker *w, struct fsim_call *c, int err)
 {
 	uint64_t v[2] = {c->id, c->stamp};
 
+	for (uint32_t i = c->id; c->stepwise && i < fsim_call_count; i++)
+		if (fsim_calls[i]->whole == c) {
+			fsim_calls[i]->err = err;
+			fsim_calls[i]->return_ns = sim_now();
+		}
 	c->err = err;
 	c->return_ns = sim_now();
 	w->call = NULL;
@@ -279,8 +306,10 @@ static void one_call(struct fsim_worker *w)
 
 	if (sim_below(100) < fsim_cfg.locks)
 		fsim__locks_call(w);
-	else if (n < 65)
+	else if (n < 55)
 		fsim__tree_call(w);
+	else if (n < 65)
+		fsim__data_call(w);
 	else if (n < 80)
 		fsim__wander_call(w);
 	else

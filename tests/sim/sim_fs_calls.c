@@ -56,6 +56,13 @@ static uint64_t any_ino(void)
 	return ino ? ino : ROOT;
 }
 
+uint64_t fsim__any_file(struct fsim_worker *w)
+{
+	const struct fsim_handle *h = fsim__some_handle(w, true);
+
+	return h && sim_chance(500000) ? h->ino : any_ino();
+}
+
 static void note_ino(uint64_t ino)
 {
 	inos[sim_below(INOS)] = ino;
@@ -122,7 +129,7 @@ static void make(struct fsim_worker *w, enum fsim_kind kind, uint64_t dir, enum 
 	fsim__end(w, c, err);
 }
 
-static struct fsim_handle *free_handle(struct fsim_worker *w)
+struct fsim_handle *fsim__free_handle(struct fsim_worker *w)
 {
 	struct fsim_handle *h = &w->handles[sim_below(FSIM_HANDLES)];
 
@@ -134,7 +141,7 @@ static struct fsim_handle *free_handle(struct fsim_worker *w)
 
 static void create(struct fsim_worker *w)
 {
-	struct fsim_handle *h = free_handle(w);
+	struct fsim_handle *h = fsim__free_handle(w);
 	struct fsim_call *c = fsim__call_of(w, CALL_CREATE);
 	struct fs_file *f = NULL;
 	struct fs_attr a;
@@ -302,8 +309,10 @@ static void stat_one(struct fsim_worker *w)
 	int err;
 
 	c->ino = any_ino();
+	c->flags = sim_chance(500000);
 	fsim__run(w, c);
-	err = fs_getattr(w->m->fs, c->ino, &c->attr);
+	err = c->flags ? fs_stat(w->m->fs, c->ino, &c->attr)
+		       : fs_getattr(w->m->fs, c->ino, &c->attr);
 	c->has_attr = !err;
 	fsim__end(w, c, err);
 }
@@ -372,7 +381,7 @@ static void read_dir(struct fsim_worker *w, uint64_t dir)
 
 static void open_file(struct fsim_worker *w)
 {
-	struct fsim_handle *h = free_handle(w);
+	struct fsim_handle *h = fsim__free_handle(w);
 	uint64_t ino = sim_chance(500000) ? any_ino() : look_up(w, any_dir(), any_name());
 	struct fs_file *f;
 	bool append = sim_chance(500000);
@@ -395,8 +404,15 @@ static struct fsim_handle *open_handle(struct fsim_worker *w)
 	return NULL;
 }
 
-static struct fsim_call *call_with(struct fsim_worker *w, const struct fsim_handle *h,
-				   enum fsim_kind kind)
+struct fsim_handle *fsim__some_handle(struct fsim_worker *w, bool append)
+{
+	struct fsim_handle *h = &w->handles[sim_below(FSIM_HANDLES)];
+
+	return h->file && (append || !h->append) ? h : NULL;
+}
+
+struct fsim_call *fsim__call_with(struct fsim_worker *w, const struct fsim_handle *h,
+				  enum fsim_kind kind)
 {
 	struct fsim_call *c = fsim__call_of(w, kind);
 
@@ -413,9 +429,10 @@ static void write_file(struct fsim_worker *w)
 
 	if (!h)
 		return;
-	c = call_with(w, h, h->append ? CALL_APPEND : CALL_WRITE);
+	c = fsim__call_with(w, h, h->append ? CALL_APPEND : CALL_WRITE);
 	if (!h->append)
-		c->offset = sim_chance(970000) ? sim_below(200) : BLOCK_SIZE - 20 + sim_below(40);
+		c->offset = sim_chance(850000) ? sim_below(200)
+					       : sim_between(1, 3) * BLOCK_SIZE - 20 + sim_below(40);
 	c->data = new_bytes(8 + sim_below(60));
 	fsim__run(w, c);
 	err = fs_write(h->file, c->offset, c->data, &c->end);
@@ -431,7 +448,7 @@ static void read_file(struct fsim_worker *w)
 
 	if (!h)
 		return;
-	c = call_with(w, h, CALL_READ);
+	c = fsim__call_with(w, h, CALL_READ);
 	c->offset = sim_chance(800000) ? 0 : sim_below(200);
 	fsim__run(w, c);
 	err = fs_read(h->file, c->offset, FSIM_READ_MAX, &b);

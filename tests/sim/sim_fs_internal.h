@@ -69,11 +69,15 @@ enum fsim_kind {
 	CALL_TRUNCATE, /* offset: the size */
 	CALL_WRITE,
 	CALL_APPEND,
+	CALL_OPEN_TRUNC,
+	CALL_FALLOCATE, /* flags: mode; offset, len */
+	CALL_COPY, /* to ino, offset; from ino2, offset2; len; end: how much */
 	CALL_SETXATTR,
 	CALL_REMOVEXATTR,
 	CALL_LAST_CHANGE = CALL_REMOVEXATTR,
 	CALL_READ,
-	CALL_STAT,
+	CALL_STAT, /* flags: 1: with the blocks counted */
+	CALL_SEEK, /* flags: 1: a hole; end: where */
 	CALL_LOOKUP,
 	CALL_READDIR,
 	CALL_READLINK,
@@ -89,6 +93,12 @@ struct fsim_call {
 	uint64_t exec_ns, exec_end_ns; /* of the transaction that committed, or may have */
 	uint64_t stamp;		       /* of its commit; 0: nothing was committed */
 	uint32_t commits;
+	/* A call of several transactions has a record for each; the first one is the call's. */
+	bool stepwise;
+	struct fsim_call *whole; /* NULL: it is that one */
+	struct fsim_effect *effects; /* of its transaction on blocks (sim_fs_contents.h); owned */
+	uint32_t effect_count;
+	uint64_t grows; /* the size is at least so much then; 0: as before */
 	int err;
 	/* what was asked for */
 	uint64_t dir, dir2, ino;
@@ -98,6 +108,7 @@ struct fsim_call {
 	uint64_t offset;
 	struct slice data; /* owned */
 	uint64_t opened_ns; /* the handle's; 0: not through a handle */
+	uint64_t ino2, offset2, len;
 	unsigned counter; /* raised under a lock (sim_fs_locks.h); 0: none */
 	/* what came back */
 	uint64_t made; /* number of the inode that the transaction makes */
@@ -105,6 +116,7 @@ struct fsim_call {
 	struct fs_attr attr;
 	uint64_t end;
 	struct slice out; /* owned */
+	uint64_t copied_at; /* a step of a copy: `out` lies there in the target then */
 	uint64_t listed[NAME_COUNT]; /* readdir: inode by name; listxattr: by attribute */
 };
 
@@ -177,7 +189,15 @@ void fsim__forget_handles(struct fsim_worker *w, bool close);
 int fsim__make_first(struct fsim_worker *w);
 void fsim__tree_call(struct fsim_worker *w);
 void fsim__wander_call(struct fsim_worker *w);
+uint64_t fsim__any_file(struct fsim_worker *w); /* an inode seen lately */
+struct fsim_handle *fsim__some_handle(struct fsim_worker *w, bool append); /* NULL: none */
+struct fsim_call *fsim__call_with(struct fsim_worker *w, const struct fsim_handle *h,
+				  enum fsim_kind kind);
+struct fsim_handle *fsim__free_handle(struct fsim_worker *w);
 uint64_t fsim__make_file(struct fsim_worker *w, enum fsim_name name); /* in the root; 0: not yet */
+
+/* ---- sim_fs_data.c: holes, copies ---- */
+void fsim__data_call(struct fsim_worker *w);
 
 /* ---- sim_fs_lists.c: access lists ---- */
 /* For this mode; @full: with a user and a mask. @named: the permissions of the user and of the group. */
@@ -218,6 +238,7 @@ struct fsim_version {
 	uint64_t lo_ns, hi_ns; /* it came to be not before, not after */
 	uint64_t value;
 	struct slice data; /* borrowed for ever */
+	uint64_t blocks;   /* of contents: bit n: block n is there */
 	const struct fsim_call *by; /* NULL: from the start */
 };
 
@@ -261,6 +282,11 @@ struct fsim_inode {
 	UT_hash_handle hh;
 };
 
+_Noreturn void fsim__wrong(const struct fsim_call *c, const char *why); /* by the model */
+void fsim__must(const struct fsim_call *c, bool holds, const char *why);
+struct fsim_version *fsim__set(const struct fsim_call *c, enum fsim_what what, uint64_t ino, uint32_t n,
+			       uint64_t v, struct slice data);
+void fsim__changed(const struct fsim_call *c, uint64_t ino); /* contents: time of change, capability */
 void fsim__replay(void); /* all that committed; a violation if it cannot have been so */
 struct fsim_object *fsim__object(enum fsim_what what, uint64_t ino, uint32_t n);
 struct fsim_inode *fsim__inode(uint64_t ino); /* NULL: there never was */

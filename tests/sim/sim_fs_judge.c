@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "tests/sim/sim_fs_internal.h"
+#include "tests/sim/sim_fs_contents.h"
 
 #define SPANS_MAX 64u
 #define DEPTH_MAX 500u /* of directories in one another */
@@ -69,6 +69,11 @@ struct ask {
 		IS_A_DIR, /* value is the number of a directory */
 		NO_DIR, /* ... of something else */
 		HOLDS, /* bytes from `offset` on are @bytes, to the end */
+		HAS, /* ... as many as there are of @bytes */
+		ZEROS, /* from `offset` on, `number` bytes, or to the end */
+		SECTORS, /* st_blocks is `number` */
+		DATA_AT, HOLE_AT, /* from `offset` on; number: UINT64_MAX: nowhere */
+		ENDS, /* size <= number */
 	} what;
 	uint64_t number;
 	uint64_t offset;
@@ -78,6 +83,7 @@ struct ask {
 static bool holds(const struct fsim_version *v, const struct ask *a)
 {
 	const struct fsim_inode *i;
+	uint64_t at = UINT64_MAX;
 
 	switch (a->what) {
 	case IS:
@@ -92,6 +98,19 @@ static bool holds(const struct fsim_version *v, const struct ask *a)
 		if (v->data.len <= a->offset)
 			return a->bytes.len == 0;
 		return slice_eq(slice_of(v->data.p + a->offset, v->data.len - a->offset), a->bytes);
+	case HAS:
+		return v->data.len >= a->offset + a->bytes.len &&
+		       memcmp(v->data.p + a->offset, a->bytes.p, a->bytes.len) == 0;
+	case ZEROS:
+		return fsim__zeros(v, a->offset, a->number);
+	case SECTORS:
+		return fsim__sectors(v) == a->number;
+	case DATA_AT:
+	case HOLE_AT:
+		(void)fsim__sought(v, a->offset, a->what == HOLE_AT, &at);
+		return at == a->number;
+	case ENDS:
+		return v->value <= a->number;
 	}
 	return false;
 }
@@ -122,6 +141,19 @@ static bool ever(const struct fsim_call *c, enum fsim_what what, uint64_t ino, u
 		 struct ask a)
 {
 	return when(c, fsim__object(what, ino, n), a).count > 0;
+}
+
+#define LOOKS 3u /* at a file with holes, then what was seen counts */
+
+/* So many changes came in between that it need not be of one moment. */
+static bool restless(const struct fsim_call *c, uint64_t ino)
+{
+	const struct fsim_object *o = fsim__object(OBJ_DATA, ino, 0);
+	unsigned n = 0;
+
+	for (uint32_t i = 1; i < o->count; i++)
+		n += o->v[i].lo_ns <= c->return_ns && o->v[i].hi_ns >= c->invoke_ns;
+	return n > LOOKS;
 }
 
 static bool dead(const struct fsim_call *c, uint64_t ino)
@@ -217,6 +249,62 @@ static void judge_xattrs(const struct fsim_call *c)
 			wrong(c, "which attributes there are");
 }
 
+static bool seek_possible(const struct fsim_call *c, uint64_t at)
+{
+	struct ask a = {.what = c->flags ? HOLE_AT : DATA_AT, .offset = c->offset, .number = at};
+
+	return restless(c, c->ino) || ever(c, OBJ_DATA, c->ino, 0, a);
+}
+
+static void judge_seek(const struct fsim_call *c, uint64_t at)
+{
+	if (!seek_possible(c, at))
+		wrong(c, "where it is");
+}
+
+/* There was nothing to punch, or to copy. */
+static void judge_nothing_done(const struct fsim_call *c)
+{
+	if (c->kind == CALL_FALLOCATE &&
+	    (!(c->flags & FS_FALLOC_PUNCH_HOLE) ||
+	     !ever(c, OBJ_DATA, c->ino, 0, (struct ask){.what = ENDS, .number = c->offset})))
+		wrong(c, "there was something to be done");
+	if (c->kind == CALL_COPY &&
+	    (c->end > 0 ||
+	     !ever(c, OBJ_DATA, c->ino2, 0, (struct ask){.what = ENDS, .number = c->offset2})))
+		wrong(c, "there was something to copy");
+}
+
+/* Bytes that a step has written to the target: the source had them at a moment of the call. */
+static void judge_copied(const struct fsim_call *c)
+{
+	struct fsim_call moment = *c;
+	struct ask a = {.what = HAS, .bytes = c->out, .offset = c->copied_at - c->offset + c->offset2};
+
+	if (moment.exec_end_ns < moment.return_ns)
+		moment.return_ns = moment.exec_end_ns;
+	if (c->out.len && !ever(&moment, OBJ_DATA, c->ino2, 0, a))
+		wrong(c, "that was copied");
+}
+
+/* All of it, or up to where the source ended. */
+static void judge_copy(const struct fsim_call *c)
+{
+	struct ask ends = {.what = ENDS, .number = c->offset2 + c->end};
+
+	if (!c->err && (c->end > c->len || (c->end < c->len && !ever(c, OBJ_DATA, c->ino2, 0, ends))))
+		wrong(c, "how much was copied");
+}
+
+static void judge_fallocate(const struct fsim_call *c)
+{
+	struct ask zeros = {.what = ZEROS, .offset = c->offset, .number = c->len};
+
+	if (!c->err && c->flags & (FS_FALLOC_PUNCH_HOLE | FS_FALLOC_ZERO_RANGE) &&
+	    !ever(c, OBJ_DATA, c->ino, 0, zeros))
+		wrong(c, "zeros");
+}
+
 static void judge_seen(const struct fsim_call *c)
 {
 	struct ask bytes = {.what = HOLDS, .offset = c->offset, .bytes = c->out};
@@ -237,6 +325,17 @@ static void judge_seen(const struct fsim_call *c)
 		break;
 	case CALL_STAT:
 		judge_attr(c);
+		if (c->flags && S_ISREG(c->attr.mode) && !restless(c, c->ino) &&
+		    !ever(c, OBJ_DATA, c->ino, 0,
+			  (struct ask){.what = SECTORS, .number = c->attr.blocks}))
+			wrong(c, "the blocks");
+		break;
+	case CALL_SEEK:
+		judge_seek(c, c->end);
+		break;
+	case CALL_FALLOCATE:
+	case CALL_COPY:
+		judge_nothing_done(c);
 		break;
 	case CALL_LOOKUP:
 	case CALL_CREATE: /* of what exists */
@@ -420,6 +519,13 @@ static bool held_open(const struct fsim_call *c)
 	       c->opened_ns < i->zeroed->invoke_ns;
 }
 
+/* A copy within one file, from and to ranges that would meet if it is long enough. */
+static bool overlaps(const struct fsim_call *c)
+{
+	return c->kind == CALL_COPY && c->ino == c->ino2 && c->offset < c->offset2 + c->len &&
+	       c->offset2 < c->offset + c->len;
+}
+
 static bool inode_refused(const struct fsim_call *c)
 {
 	uint32_t type = type_of(c->ino);
@@ -428,14 +534,17 @@ static bool inode_refused(const struct fsim_call *c)
 
 	switch (c->err) {
 	case ERR_STALE:
-		return dead(c, c->ino) && !held_open(c);
+		return (dead(c, c->ino) && !held_open(c)) || (c->ino2 && dead(c, c->ino2));
 	case ERR_IS_DIR:
-		return type == S_IFDIR && c->kind == CALL_TRUNCATE;
+		return type == S_IFDIR && (c->kind == CALL_TRUNCATE || c->kind == CALL_OPEN_TRUNC);
 	case ERR_INVAL:
 		return (c->kind == CALL_READLINK && type != S_IFLNK) ||
-		       (c->kind == CALL_TRUNCATE && type == S_IFLNK);
+		       (type == S_IFLNK && (c->kind == CALL_TRUNCATE || c->kind == CALL_OPEN_TRUNC)) ||
+		       (c->kind == CALL_SEEK && type != S_IFREG) || overlaps(c);
+	case ERR_LOOP:
+		return c->kind == CALL_OPEN_TRUNC && type == S_IFLNK;
 	case ERR_NO_DATA:
-		return xattr &&
+		return c->kind == CALL_SEEK ? seek_possible(c, UINT64_MAX) : xattr &&
 		       ever(c, OBJ_XATTR, c->ino, c->xattr, (struct ask){.what = IS, .number = 0});
 	case ERR_UNSUPPORTED:
 		return xattr && fsim__is_list(c->xattr) && type == S_IFLNK;
@@ -486,7 +595,8 @@ static bool read_between(uint64_t ino, uint64_t from_ns, uint64_t to_ns)
 
 		if (c->return_ns < from_ns || c->invoke_ns > to_ns)
 			continue;
-		if ((reads && c->ino == ino) || (c->kind == CALL_READDIR && c->dir == ino))
+		if ((reads && c->ino == ino) || (c->kind == CALL_COPY && c->ino2 == ino) ||
+		    (c->kind == CALL_READDIR && c->dir == ino))
 			return true;
 	}
 	return false;
@@ -502,14 +612,16 @@ static void judge_utimes(const struct fsim_call *c)
 
 static void judge(const struct fsim_call *c)
 {
-	if (c->return_ns == FSIM_NEVER)
+	if (c->kind == CALL_COPY && c->stamp)
+		judge_copied(c);
+	if (c->return_ns == FSIM_NEVER || c->whole)
 		return;
 	if (fsim__is_outage(c->err)) {
 		if (c->stamp && surely_without_effect(c->err))
 			wrong(c, "it was committed all the same");
 		return;
 	}
-	if (c->err && c->stamp && !(c->kind == CALL_CREATE && c->err == ERR_STALE))
+	if (c->err && c->stamp && !c->stepwise && !(c->kind == CALL_CREATE && c->err == ERR_STALE))
 		wrong(c, "it was committed");
 	if (c->err && !c->stamp && !refused(c))
 		wrong(c, "the refusal");
@@ -520,6 +632,10 @@ static void judge(const struct fsim_call *c)
 	}
 	if (c->kind == CALL_UTIMES)
 		judge_utimes(c);
+	if (c->kind == CALL_COPY)
+		judge_copy(c);
+	if (c->kind == CALL_FALLOCATE)
+		judge_fallocate(c);
 }
 
 void fsim__judge_calls(void)
@@ -584,6 +700,8 @@ static void compare(const struct fsim_inode *i)
 	differs(i->ino, "permissions", s->attr.mode & 07777, fsim__now(OBJ_MODE, i->ino, 0)->value);
 	differs(i->ino, "link count", s->attr.nlink, (uint64_t)i->nlink);
 	differs(i->ino, "size", s->attr.size, data->value);
+	if (i->type == S_IFREG)
+		differs(i->ino, "blocks", s->attr.blocks, fsim__sectors(data));
 	compare_times(i, &s->attr);
 	if (i->type == S_IFREG)
 		differs(i->ino, "contents as they should be", slice_eq(s->data, data->data), 1);

@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
-#include "tests/sim/sim_fs_internal.h"
+#include "tests/sim/sim_fs_contents.h"
 
 #define ROOT FS_ROOT_INO
 
@@ -19,7 +19,8 @@ const char *fsim__text(const struct fsim_call *c)
 	static const char *const kinds[] = {
 		"mknod",       "create",  "mkdir",  "symlink",  "link",	    "unlink",
 		"rmdir",       "rename",  "chmod",  "utimes",	"truncate", "write",
-		"append",      "setxattr", "removexattr", "read", "stat",   "lookup",
+		"append",      "open and truncate", "fallocate", "copy", "setxattr",
+		"removexattr", "read", "stat", "seek", "lookup",
 		"readdir",     "readlink", "getxattr", "listxattr",
 	};
 	static char text[512];
@@ -28,14 +29,15 @@ const char *fsim__text(const struct fsim_call *c)
 
 	snprintf(text, sizeof(text),
 		 "call %u (mount %u, %.6f to %.6f): %s dir %llx name %.*s dir2 %llx name2 %.*s ino %llx "
-		 "flags %x x %u mode %o offset %llu len %zu: %s; stamp %llu made %llx; attr: ino %llx "
+		 "flags %x x %u mode %o offset %llu len %llu ino2 %llx offset2 %llu: %s; stamp %llu made %llx; attr: ino %llx "
 		 "mode %o nlink %u size %llu parent %llx; out %zu end %llu",
 		 c->id, c->mount, (double)c->invoke_ns / NS_PER_S,
 		 c->return_ns == FSIM_NEVER ? -1 : (double)c->return_ns / NS_PER_S, kinds[c->kind],
 		 (unsigned long long)c->dir, (int)a.len, (const char *)a.p,
 		 (unsigned long long)c->dir2, (int)b.len, (const char *)b.p,
 		 (unsigned long long)c->ino, c->flags, c->xattr, c->mode,
-		 (unsigned long long)c->offset, c->data.len,
+		 (unsigned long long)c->offset, (unsigned long long)(c->len ? c->len : c->data.len),
+		 (unsigned long long)c->ino2, (unsigned long long)c->offset2,
 		 c->return_ns == FSIM_NEVER ? "(no return)" : err_name(c->err),
 		 (unsigned long long)c->stamp, (unsigned long long)c->made,
 		 (unsigned long long)c->attr.ino, c->attr.mode, c->attr.nlink,
@@ -44,15 +46,15 @@ const char *fsim__text(const struct fsim_call *c)
 	return text;
 }
 
-static _Noreturn void wrong(const struct fsim_call *c, const char *why)
+_Noreturn void fsim__wrong(const struct fsim_call *c, const char *why)
 {
 	sim_violation("file system: %s\nby the model: %s", fsim__text(c), why);
 }
 
-static void must(const struct fsim_call *c, bool holds, const char *why)
+void fsim__must(const struct fsim_call *c, bool holds, const char *why)
 {
 	if (!holds)
-		wrong(c, why);
+		fsim__wrong(c, why);
 }
 
 /* ---- objects ---- */
@@ -90,8 +92,8 @@ static uint64_t value(enum fsim_what what, uint64_t ino, uint32_t n)
 	return fsim__now(what, ino, n)->value;
 }
 
-static void set(const struct fsim_call *c, enum fsim_what what, uint64_t ino, uint32_t n,
-		uint64_t v, struct slice data)
+struct fsim_version *fsim__set(const struct fsim_call *c, enum fsim_what what, uint64_t ino, uint32_t n,
+			       uint64_t v, struct slice data)
 {
 	struct fsim_object *o = fsim__object(what, ino, n);
 
@@ -99,13 +101,14 @@ static void set(const struct fsim_call *c, enum fsim_what what, uint64_t ino, ui
 		o->cap *= 2;
 		o->v = mem_must_realloc(o->v, o->cap * sizeof(*o->v));
 	}
-	o->v[o->count++] = (struct fsim_version){
+	o->v[o->count] = (struct fsim_version){
 		.lo_ns = c->exec_ns, .hi_ns = c->exec_end_ns, .value = v, .data = data, .by = c};
+	return &o->v[o->count++];
 }
 
 static void put(const struct fsim_call *c, enum fsim_what what, uint64_t ino, uint32_t n, uint64_t v)
 {
-	set(c, what, ino, n, v, (struct slice){0});
+	fsim__set(c, what, ino, n, v, (struct slice){0});
 }
 
 struct fsim_inode *fsim__inode(uint64_t ino)
@@ -196,22 +199,22 @@ static void check_attr(const struct fsim_call *c, uint64_t ino)
 
 	if (c->return_ns == FSIM_NEVER || c->err)
 		return;
-	must(c, c->has_attr, "no attributes came back");
-	must(c, c->attr.ino == ino, "another inode came back");
-	must(c, (c->attr.mode & S_IFMT) == i->type, "another type");
-	must(c, (c->attr.mode & 07777) == value(OBJ_MODE, ino, 0), "other permissions");
-	must(c, c->attr.nlink == i->nlink, "another number of links");
-	must(c, c->attr.size == value(OBJ_DATA, ino, 0), "another size");
-	must(c, !value(mtime_of(ino), ino, 0) ||
+	fsim__must(c, c->has_attr, "no attributes came back");
+	fsim__must(c, c->attr.ino == ino, "another inode came back");
+	fsim__must(c, (c->attr.mode & S_IFMT) == i->type, "another type");
+	fsim__must(c, (c->attr.mode & 07777) == value(OBJ_MODE, ino, 0), "other permissions");
+	fsim__must(c, c->attr.nlink == i->nlink, "another number of links");
+	fsim__must(c, c->attr.size == value(OBJ_DATA, ino, 0), "another size");
+	fsim__must(c, !value(mtime_of(ino), ino, 0) ||
 			(uint64_t)c->attr.mtime_ns == value(mtime_of(ino), ino, 0),
 	     "another time of change");
 }
 
 static void can_make(const struct fsim_call *c)
 {
-	must(c, is_dir(c->dir), "that is no directory");
-	must(c, value(OBJ_LIFE, c->dir, 0), "the directory was removed");
-	must(c, !value(OBJ_NAME, c->dir, c->name), "the name exists");
+	fsim__must(c, is_dir(c->dir), "that is no directory");
+	fsim__must(c, value(OBJ_LIFE, c->dir, 0), "the directory was removed");
+	fsim__must(c, !value(OBJ_NAME, c->dir, c->name), "the name exists");
 }
 
 /* The mode of what is made, and the lists that it inherits. */
@@ -227,19 +230,19 @@ static uint32_t inherit(const struct fsim_call *c)
 		return c->mode;
 	mode = fsim__list_mode(list) & c->mode;
 	if (c->kind == CALL_MKDIR)
-		set(c, OBJ_XATTR, c->made, FSIM_X_DEFAULT, 1, list);
+		fsim__set(c, OBJ_XATTR, c->made, FSIM_X_DEFAULT, 1, list);
 	if (fsim__list_is_full(list))
-		set(c, OBJ_XATTR, c->made, FSIM_X_ACCESS, 1, fsim__list_with(list, mode));
+		fsim__set(c, OBJ_XATTR, c->made, FSIM_X_ACCESS, 1, fsim__list_with(list, mode));
 	return mode;
 }
 
-static void do_make(const struct fsim_call *c)
+static void do_make(struct fsim_call *c)
 {
 	bool dir = c->kind == CALL_MKDIR, link = c->kind == CALL_SYMLINK;
 	struct fsim_inode *i;
 
 	can_make(c);
-	must(c, c->made && !fsim__inode(c->made), "the inode number was used before");
+	fsim__must(c, c->made && !fsim__inode(c->made), "the inode number was used before");
 	i = inode_add(c->made, dir ? S_IFDIR : link ? S_IFLNK : S_IFREG);
 	i->apart = c->name == NAME_REG || c->name == NAME_LOG;
 	put(c, OBJ_LIFE, c->made, 0, 1);
@@ -258,13 +261,13 @@ static void do_make(const struct fsim_call *c)
 	check_attr(c, c->made);
 }
 
-static void do_link(const struct fsim_call *c)
+static void do_link(struct fsim_call *c)
 {
 	const struct fsim_inode *i = fsim__inode(c->ino);
 
 	can_make(c);
-	must(c, i && i->type != S_IFDIR, "a directory, or nothing");
-	must(c, i->nlink > 0, "the inode has no names any more");
+	fsim__must(c, i && i->type != S_IFDIR, "a directory, or nothing");
+	fsim__must(c, i->nlink > 0, "the inode has no names any more");
 	add_links(c, c->ino, 1);
 	set_name(c, c->dir, c->name, c->ino);
 	touch(c, c->dir);
@@ -278,17 +281,17 @@ static void lose_name(const struct fsim_call *c, uint64_t parent, uint64_t ino)
 		add_links(c, ino, -1);
 		return;
 	}
-	must(c, fsim__inode(ino)->entries == 0, "the directory is not empty");
+	fsim__must(c, fsim__inode(ino)->entries == 0, "the directory is not empty");
 	add_links(c, ino, -(int)fsim__inode(ino)->nlink);
 	add_links(c, parent, -1);
 }
 
-static void do_remove(const struct fsim_call *c)
+static void do_remove(struct fsim_call *c)
 {
 	uint64_t ino = value(OBJ_NAME, c->dir, c->name);
 
-	must(c, ino, "there is no such name");
-	must(c, is_dir(ino) == (c->kind == CALL_RMDIR), "a directory or not");
+	fsim__must(c, ino, "there is no such name");
+	fsim__must(c, is_dir(ino) == (c->kind == CALL_RMDIR), "a directory or not");
 	set_name(c, c->dir, c->name, 0);
 	touch(c, c->dir);
 	lose_name(c, c->dir, ino);
@@ -309,29 +312,29 @@ static void move_dir(const struct fsim_call *c, uint64_t ino, uint64_t from, uin
 {
 	if (!is_dir(ino) || from == to)
 		return;
-	must(c, !lies_in(ino, to), "the directory would lie in itself");
+	fsim__must(c, !lies_in(ino, to), "the directory would lie in itself");
 	put(c, OBJ_PARENT, ino, 0, to);
 	add_links(c, from, -1);
 	add_links(c, to, 1);
 }
 
-static void do_rename(const struct fsim_call *c)
+static void do_rename(struct fsim_call *c)
 {
 	uint64_t s = value(OBJ_NAME, c->dir, c->name), t = value(OBJ_NAME, c->dir2, c->name2);
 	bool exchange = c->flags & FS_RENAME_EXCHANGE;
 
-	must(c, s, "there is no such name");
-	must(c, s != t, "both names are the same inode: nothing is to be done");
-	must(c, value(OBJ_LIFE, c->dir2, 0), "the new directory was removed");
-	must(c, !t || !(c->flags & FS_RENAME_NOREPLACE), "the new name exists");
-	must(c, t || !exchange, "there is nothing to exchange it for");
+	fsim__must(c, s, "there is no such name");
+	fsim__must(c, s != t, "both names are the same inode: nothing is to be done");
+	fsim__must(c, value(OBJ_LIFE, c->dir2, 0), "the new directory was removed");
+	fsim__must(c, !t || !(c->flags & FS_RENAME_NOREPLACE), "the new name exists");
+	fsim__must(c, t || !exchange, "there is nothing to exchange it for");
 	touch(c, c->dir);
 	touch(c, c->dir2);
 	if (t && !exchange)
-		must(c, is_dir(s) == is_dir(t), "one is a directory, the other is not");
+		fsim__must(c, is_dir(s) == is_dir(t), "one is a directory, the other is not");
 	if (exchange) {
 		if (is_dir(s) && is_dir(t) && c->dir != c->dir2)
-			must(c, !lies_in(s, c->dir2) && !lies_in(t, c->dir),
+			fsim__must(c, !lies_in(s, c->dir2) && !lies_in(t, c->dir),
 			     "a directory would lie in itself");
 		move_dir(c, s, c->dir, c->dir2);
 		move_dir(c, t, c->dir2, c->dir);
@@ -346,55 +349,37 @@ static void do_rename(const struct fsim_call *c)
 	set_name(c, c->dir2, c->name2, s);
 }
 
-static void do_chmod(const struct fsim_call *c)
+static void do_chmod(struct fsim_call *c)
 {
 	const struct fsim_version *list = fsim__now(OBJ_XATTR, c->ino, FSIM_X_ACCESS);
 
-	must(c, fsim__inode(c->ino), "there never was such an inode");
+	fsim__must(c, fsim__inode(c->ino), "there never was such an inode");
 	put(c, OBJ_MODE, c->ino, 0, c->mode);
 	if (list->value)
-		set(c, OBJ_XATTR, c->ino, FSIM_X_ACCESS, 1, fsim__list_with(list->data, c->mode));
+		fsim__set(c, OBJ_XATTR, c->ino, FSIM_X_ACCESS, 1, fsim__list_with(list->data, c->mode));
 	check_attr(c, c->ino);
 }
 
-static void do_utimes(const struct fsim_call *c)
+static void do_utimes(struct fsim_call *c)
 {
-	must(c, fsim__inode(c->ino), "there never was such an inode");
+	fsim__must(c, fsim__inode(c->ino), "there never was such an inode");
 	set_mtime(c, c->ino, c->offset);
 	put(c, OBJ_ATIME, c->ino, 0, c->offset);
 	check_attr(c, c->ino);
 }
 
-static void set_data(const struct fsim_call *c, uint64_t size, uint64_t at, struct slice bytes)
+void fsim__changed(const struct fsim_call *c, uint64_t ino)
 {
-	const struct fsim_version *v = fsim__now(OBJ_DATA, c->ino, 0);
-	uint8_t *p = mem_must_alloc(size + 1);
-
-	memcpy(p, v->data.p ? v->data.p : p, v->data.len < size ? v->data.len : size);
-	if (bytes.len)
-		memcpy(p + at, bytes.p, bytes.len);
-	set(c, OBJ_DATA, c->ino, 0, size, slice_of(p, size));
+	touch(c, ino);
+	if (value(OBJ_XATTR, ino, FSIM_X_CAPABILITY))
+		put(c, OBJ_XATTR, ino, FSIM_X_CAPABILITY, 0);
 }
 
-static void do_data(const struct fsim_call *c)
+static void do_data(struct fsim_call *c)
 {
-	const struct fsim_inode *i = fsim__inode(c->ino);
-	uint64_t size = value(OBJ_DATA, c->ino, 0);
-	uint64_t at = c->kind == CALL_APPEND ? size : c->offset;
-	uint64_t end = at + c->data.len;
-
-	must(c, i && i->type == S_IFREG, "that is no file");
-	touch(c, c->ino);
-	if (value(OBJ_XATTR, c->ino, FSIM_X_CAPABILITY))
-		put(c, OBJ_XATTR, c->ino, FSIM_X_CAPABILITY, 0);
-	if (c->kind == CALL_TRUNCATE) {
-		set_data(c, c->offset, 0, (struct slice){0});
+	fsim__do_data(c);
+	if (c->kind == CALL_TRUNCATE)
 		check_attr(c, c->ino);
-		return;
-	}
-	set_data(c, end > size ? end : size, at, c->data);
-	if (c->return_ns != FSIM_NEVER && !c->err)
-		must(c, c->end == end, "the write ended elsewhere");
 }
 
 /* A list that says no more than the mode is not kept; to remove none is no error. */
@@ -403,41 +388,42 @@ static void do_list(const struct fsim_call *c)
 	const struct fsim_inode *i = fsim__inode(c->ino);
 	bool access = c->xattr == FSIM_X_ACCESS, sets = c->kind == CALL_SETXATTR;
 
-	must(c, i && i->type != S_IFLNK, "that has no lists");
-	must(c, i->type == S_IFDIR || access || !sets, "that is no directory");
+	fsim__must(c, i && i->type != S_IFLNK, "that has no lists");
+	fsim__must(c, i->type == S_IFDIR || access || !sets, "that is no directory");
 	if (sets && access)
 		put(c, OBJ_MODE, c->ino, 0, fsim__list_mode(c->data));
 	if (sets && !(access && !fsim__list_is_full(c->data)))
-		set(c, OBJ_XATTR, c->ino, c->xattr, 1, c->data);
+		fsim__set(c, OBJ_XATTR, c->ino, c->xattr, 1, c->data);
 	else
 		put(c, OBJ_XATTR, c->ino, c->xattr, 0);
 }
 
-static void do_xattr(const struct fsim_call *c)
+static void do_xattr(struct fsim_call *c)
 {
 	bool there = value(OBJ_XATTR, c->ino, c->xattr);
 
-	must(c, fsim__inode(c->ino), "there never was such an inode");
+	fsim__must(c, fsim__inode(c->ino), "there never was such an inode");
 	if (fsim__is_list(c->xattr)) {
 		do_list(c);
 		return;
 	}
 	if (c->kind == CALL_REMOVEXATTR) {
-		must(c, there, "there is no such attribute");
+		fsim__must(c, there, "there is no such attribute");
 		put(c, OBJ_XATTR, c->ino, c->xattr, 0);
 		return;
 	}
-	must(c, !there || !(c->flags & FS_XATTR_CREATE), "the attribute exists");
-	must(c, there || !(c->flags & FS_XATTR_REPLACE), "there is no such attribute");
-	set(c, OBJ_XATTR, c->ino, c->xattr, 1, c->data);
+	fsim__must(c, !there || !(c->flags & FS_XATTR_CREATE), "the attribute exists");
+	fsim__must(c, there || !(c->flags & FS_XATTR_REPLACE), "there is no such attribute");
+	fsim__set(c, OBJ_XATTR, c->ino, c->xattr, 1, c->data);
 }
 
-static void (*const apply[])(const struct fsim_call *c) = {
+static void (*const apply[])(struct fsim_call *c) = {
 	[CALL_MKNOD] = do_make,	    [CALL_CREATE] = do_make,	   [CALL_MKDIR] = do_make,
 	[CALL_SYMLINK] = do_make,   [CALL_LINK] = do_link,	   [CALL_UNLINK] = do_remove,
 	[CALL_RMDIR] = do_remove,   [CALL_RENAME] = do_rename,	   [CALL_CHMOD] = do_chmod,
 	[CALL_UTIMES] = do_utimes,
 	[CALL_TRUNCATE] = do_data,  [CALL_WRITE] = do_data,	   [CALL_APPEND] = do_data,
+	[CALL_OPEN_TRUNC] = do_data, [CALL_FALLOCATE] = do_data, [CALL_COPY] = do_data,
 	[CALL_SETXATTR] = do_xattr, [CALL_REMOVEXATTR] = do_xattr,
 };
 
@@ -466,7 +452,7 @@ static void settle(struct fsim_object *o)
 			o->v[i - 1].hi_ns = o->v[i].hi_ns;
 	for (uint32_t i = 1; i < o->count; i++)
 		if (o->v[i].lo_ns > o->v[i].hi_ns)
-			wrong(o->v[i].by, "it came after a later one had returned, or before an "
+			fsim__wrong(o->v[i].by, "it came after a later one had returned, or before an "
 					  "earlier one began, by their stamps");
 }
 
@@ -492,8 +478,8 @@ void fsim__replay(void)
 
 		if (!c->stamp)
 			continue;
-		must(c, c->kind <= CALL_LAST_CHANGE, "a call that reads has written");
-		must(c, c->commits == 1, "one call was committed more than once");
+		fsim__must(c, c->kind <= CALL_LAST_CHANGE, "a call that reads has written");
+		fsim__must(c, c->commits == 1, "one call was committed more than once");
 		list[n++] = c;
 	}
 	qsort(list, n, sizeof(*list), by_stamp);

@@ -186,7 +186,7 @@ static void look_at(struct fs *fs, struct fsim_seen *s)
 	struct buf b = BUF_INIT;
 	int err;
 
-	ok(fs_getattr(fs, s->ino, &s->attr), "attributes", s->ino);
+	ok(fs_stat(fs, s->ino, &s->attr), "attributes", s->ino);
 	if (S_ISREG(s->attr.mode))
 		ok(take_file(fs, s->ino, &b), "contents", s->ino);
 	if (S_ISLNK(s->attr.mode))

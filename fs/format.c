@@ -173,7 +173,7 @@ struct timespec fs_time_split(int64_t ns)
 void fs__inode_encode(uint8_t out[FS_INODE_SIZE], const struct fs_inode *in)
 {
 	memset(out, 0, FS_INODE_SIZE);
-	out[0] = FS_FORMAT_VERSION;
+	out[0] = FS_INODE_VERSION;
 	out[1] = in->orphan;
 	out[2] = in->xattrs;
 	out[3] = in->holes;
@@ -201,7 +201,7 @@ int fs__inode_decode(struct slice value, struct fs_inode *out)
 {
 	const uint8_t *p = value.p;
 
-	if (value.len < FS_INODE_SIZE || p[0] != FS_FORMAT_VERSION)
+	if (value.len < FS_INODE_SIZE || p[0] != FS_INODE_VERSION)
 		return ERR_CORRUPT;
 	*out = (struct fs_inode){
 		.orphan = p[1] != 0,

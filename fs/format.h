@@ -11,7 +11,11 @@
 #include "fs/fs.h"
 #include "txn/txn.h"
 
-#define FS_FORMAT_VERSION 1u
+/* Of the F record. What 2 adds to inode records, 1 has as zeros, and they mean "not known": a file system
+ * of 1 is opened, and becomes one of 2. Inode records are of version 1 in both. */
+#define FS_FORMAT_VERSION 2u
+#define FS_FORMAT_OLDEST  1u
+#define FS_INODE_VERSION  1u
 
 /* ---- numbers and places ---- */
 
@@ -202,6 +206,7 @@ void fs__reap_encode(uint8_t out[FS_REAP_SIZE], const struct fs_reap *in);
 int fs__reap_decode(struct slice value, struct fs_reap *out); /* ERR_CORRUPT */
 
 #define FS_SYSTEM_SIZE 24u
+#define FS_F_FORMAT    ((struct txn_field){.offset = 0, .width = 4})
 struct fs_system {
 	uint32_t version;
 	uint8_t hash_key[16];

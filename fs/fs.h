@@ -59,7 +59,8 @@ struct fs_options {
 /* Makes the root directory etc.; conditional, so that a second run finds ERR_EXISTS. */
 int fs_format(const struct fs_backend *b);
 
-/* From a fiber: checks the format version. ERR_NOT_READY when not formatted. */
+/* From a fiber: checks the format version, and raises an older one unless read-only. ERR_NOT_READY
+ * when not formatted, ERR_UNSUPPORTED of a later version. */
 int fs_open(const struct fs_backend *b, const struct fs_options *o, struct fs **out, struct msg *m);
 /* Finishes the reaping of what this mount holds; from a fiber. Takes NULL. */
 void fs_close(struct fs *fs);

@@ -89,6 +89,28 @@ int fs_format(const struct fs_backend *b)
 
 /* ---- open and close ---- */
 
+/* From then on older programs leave it alone. Several may do it at once. */
+static int raise_format(struct fs *fs, uint32_t from, struct msg *m)
+{
+	struct fs_key k;
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	do {
+		fs__op_reset(&op);
+		fs__key_system(&k);
+		txn_if_field_u64(&op.m, fs__key_slice(&k), FS_F_FORMAT, from);
+		txn_set_u64(&op.m, fs__key_slice(&k), FS_F_FORMAT, FS_FORMAT_VERSION);
+		err = fs__op_exec(&op);
+	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	fs__op_end(&op);
+	return err && err != ERR_CONDITION
+		       ? msg_set(m, err, "raising the file system's format version from %u to %u: %s", from,
+				 FS_FORMAT_VERSION, err_text(err))
+		       : 0;
+}
+
 static int read_system(struct fs *fs, struct msg *m)
 {
 	struct fs_system sys;
@@ -109,12 +131,13 @@ static int read_system(struct fs *fs, struct msg *m)
 		return msg_set(m, ERR_NOT_READY, "the store holds no file system yet");
 	if (err)
 		return msg_set(m, err, "reading the file system's record: %s", err_text(err));
-	if (sys.version != FS_FORMAT_VERSION)
+	if (sys.version < FS_FORMAT_OLDEST || sys.version > FS_FORMAT_VERSION)
 		return msg_set(m, ERR_UNSUPPORTED,
 			       "the file system has format version %u, this program knows %u",
 			       sys.version, FS_FORMAT_VERSION);
 	memcpy(fs->hash_key, sys.hash_key, sizeof(fs->hash_key));
-	return 0;
+	return sys.version < FS_FORMAT_VERSION && !fs->o.read_only ? raise_format(fs, sys.version, m)
+								    : 0;
 }
 
 static struct fs *fs_new(const struct fs_backend *b, const struct fs_options *o)

@@ -8,7 +8,8 @@
 #include "base/mem.h"
 #include "kv/engine_rocks.h"
 
-#define FORMAT_VERSION 1u
+#define FORMAT_VERSION 2u
+#define FORMAT_OLDEST  1u /* opened too, and then of this version: what 2 adds, 1 has as zeros or not at all */
 #define KEY_FORMAT     "format"
 
 /* ---- groups ---- */
@@ -86,47 +87,69 @@ static int load_groups(struct rocks *r, struct msg *m)
 	return err;
 }
 
-/* Written once. A new engine that crashed before its first flush has none, and nothing else. */
-static int check_format(struct rocks *r, struct msg *m)
+static int read_format(struct rocks *r, uint32_t *version, struct msg *m)
 {
-	rocksdb_writebatch_t *w;
 	struct buf value = BUF_INIT;
-	uint8_t version[4];
 	int err = rocks__read(r, r->read, ROCKS_META, slice_str(KEY_FORMAT), &value);
 
-	if (!err && (value.len != 4 || le32_get(value.data) != FORMAT_VERSION))
-		err = msg_set(m, ERR_UNSUPPORTED,
-			      "engine %s: written by another version (format %u, this one has %u)",
-			      r->dir, value.len == 4 ? le32_get(value.data) : 0, FORMAT_VERSION);
-	else if (err && err != ERR_NOT_FOUND)
-		msg_set(m, err, "engine %s: its format: %s", r->dir, err_text(err));
+	*version = !err && value.len == 4 ? le32_get(value.data) : 0;
 	buf_release(&value);
-	if (err != ERR_NOT_FOUND)
-		return err;
-	if (engine__group_first(&r->base))
+	if (!err && (*version < FORMAT_OLDEST || *version > FORMAT_VERSION))
+		return msg_set(m, ERR_UNSUPPORTED,
+			       "engine %s: written by another version (format %u, this one has %u)",
+			       r->dir, *version, FORMAT_VERSION);
+	if (err == ERR_NOT_FOUND && engine__group_first(&r->base))
 		return msg_set(m, ERR_CORRUPT, "engine %s: the record of its format is missing",
 			       r->dir);
-	w = rocksdb_writebatch_create();
+	if (err && err != ERR_NOT_FOUND)
+		return msg_set(m, err, "engine %s: its format: %s", r->dir, err_text(err));
+	return 0;
+}
+
+static void write_format(struct rocks *r)
+{
+	rocksdb_writebatch_t *w = rocksdb_writebatch_create();
+	uint8_t version[4];
+
 	le32_put(version, FORMAT_VERSION);
 	rocksdb_writebatch_put_cf(w, r->families[ROCKS_META], KEY_FORMAT, strlen(KEY_FORMAT),
 				  (const char *)version, sizeof(version));
 	rocks__write(r, w);
 	rocksdb_writebatch_destroy(w);
-	return 0;
+}
+
+/* A new engine that crashed before its first flush has no version, and nothing else. An older one is
+ * raised, on disk before anything is logged that the older program would not understand. */
+static int settle_format(struct rocks *r, uint32_t version, struct msg *m)
+{
+	int err;
+
+	if (version == FORMAT_VERSION)
+		return 0;
+	write_format(r);
+	if (version == 0)
+		return 0;
+	err = rocks__flush(&r->base);
+	return err ? msg_set(m, err, "engine %s: raising its format from %u to %u: %s", r->dir,
+			     version, FORMAT_VERSION, err_text(err))
+		   : 0;
 }
 
 static int load(struct rocks *r, struct msg *m)
 {
+	uint32_t version = 0;
 	int err = load_groups(r, m);
 
 	if (!err)
-		err = check_format(r, m);
+		err = read_format(r, &version, m);
 	if (!err) {
 		err = rocks__flushes_read(r, r->read, &r->flushes);
 		if (err)
 			msg_set(m, err, "engine %s: its counter of flushes: %s", r->dir,
 				err_text(err));
 	}
+	if (!err)
+		err = settle_format(r, version, m);
 	return err ? err : rocks__remove_leftovers(r, m);
 }
 

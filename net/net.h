@@ -19,7 +19,7 @@
 #include "base/buf.h"
 #include "net/loop.h"
 
-#define NET_PROTOCOL_VERSION 2
+#define NET_PROTOCOL_VERSION 3
 #define NET_FLAG_REPLY	     1u /* answers the call with this id */
 #define NET_CALLS_MAX	     65536u /* in flight, per peer */
 #define NET_CONNS_MAX	     16384u /* open, per listener */

@@ -130,7 +130,9 @@ void txn__part_mut(struct buf *b, const struct txn_mut *u, uint32_t index)
 		break;
 	case TXN_MAX:
 		enc_field(b, u->field);
-		enc_u64(b, u->number);
+		enc_bool(b, u->now);
+		if (!u->now)
+			enc_u64(b, u->number);
 		break;
 	case TXN_TOUCH:
 		enc_field(b, u->field);
@@ -254,6 +256,17 @@ static void dec_set(struct dec *d, struct txn_mut *u)
 		dec_fail(d);
 }
 
+/* NOW was what an automatic time was made of, up to format 1: what is in the log must still mean it. */
+static void dec_max(struct dec *d, struct txn_mut *u)
+{
+	u->field = dec_number_field(d);
+	u->now = dec_bool(d);
+	if (!u->now)
+		u->number = dec_u64(d);
+	else if (u->field.width != 8)
+		dec_fail(d);
+}
+
 static void dec_touch(struct dec *d, struct txn_mut *u)
 {
 	u->field = dec_number_field(d);
@@ -298,8 +311,7 @@ static void dec_mut(struct dec *d, struct txn_mut *u, uint32_t *index)
 		u->want_result = dec_bool(d);
 		return;
 	case TXN_MAX:
-		u->field = dec_number_field(d);
-		u->number = dec_u64(d);
+		dec_max(d, u);
 		return;
 	case TXN_SET:
 		dec_set(d, u);

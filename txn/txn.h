@@ -91,7 +91,8 @@ struct txn_mut {
 	struct slice key, to;
 	struct txn_field field;
 	uint64_t number;
-	bool now;	  /* SET (8-byte field): the operand is the execution stamp, ns */
+	bool now;	  /* SET (8-byte field): the operand is the execution stamp, ns; MAX too, but
+			   * only in entries that older versions have logged */
 	bool want_result; /* ADD: return the new value (takes X instead of I) */
 	struct slice value;
 };

@@ -361,9 +361,43 @@ static void another_format_is_refused(void)
 {
 	struct msg m = {0};
 
-	put_own_record("format", 6, "\2\0\0\0", 4);
+	put_own_record("format", 6, "\3\0\0\0", 4);
 	CHECK_ERR(ef_try_open(&fx, &m), ERR_UNSUPPORTED);
-	CHECK_CONTAINS(m.text, "written by another version (format 2, this one has 1)");
+	CHECK_CONTAINS(m.text, "written by another version (format 3, this one has 2)");
+}
+
+/* What is in the files, whatever the open engine has in memory. */
+static uint32_t format_on_disk(void)
+{
+	rocksdb_options_t *o = rocksdb_options_create();
+	rocksdb_readoptions_t *how = rocksdb_readoptions_create();
+	uint32_t version = 0;
+	char *text = NULL, *value;
+	rocksdb_t *db;
+	size_t len;
+
+	db = rocksdb_open_for_read_only(o, fx.dir, 0, &text);
+	CHECK_NULL(text);
+	value = rocksdb_get(db, how, "format", 6, &len, &text);
+	CHECK_TRUE(value && len == 4);
+	if (value)
+		version = (uint32_t)value[0] | (uint32_t)value[1] << 8;
+	rocksdb_free(value);
+	rocksdb_close(db);
+	rocksdb_readoptions_destroy(how);
+	rocksdb_options_destroy(o);
+	return version;
+}
+
+/* On disk at once: an older program must not take it for its own after a crash. */
+static void an_older_format_is_raised(void)
+{
+	struct msg m = {0};
+
+	put_own_record("format", 6, "\1\0\0\0", 4);
+	CHECK_U64_EQ(format_on_disk(), 1);
+	CHECK_OK(ef_try_open(&fx, &m));
+	CHECK_U64_EQ(format_on_disk(), 2);
 }
 
 static void a_bad_record_of_a_group_is_refused(void)
@@ -397,6 +431,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, damage_is_not_absence),
 	CHECK_TEST_WITH(setup, remove_original, any_flipped_bit_is_noticed),
 	CHECK_TEST_WITH(NULL, teardown, another_format_is_refused),
+	CHECK_TEST_WITH(NULL, teardown, an_older_format_is_raised),
 	CHECK_TEST_WITH(NULL, teardown, a_bad_record_of_a_group_is_refused),
 	CHECK_TEST_WITH(NULL, teardown, a_group_without_a_format_is_refused),
 };

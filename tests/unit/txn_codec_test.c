@@ -319,6 +319,32 @@ static void stamp_too_narrow(struct buf *b)
 	enc_bool(b, true);
 }
 
+/* As version 0.1.0 wrote it, for every automatic time; and for all else. */
+static void max_now(struct buf *b)
+{
+	item(b, TXN_MAX, 0, 3);
+	enc_u64(b, 48);
+	enc_u64(b, 8);
+	enc_bool(b, true);
+}
+
+static void max_number(struct buf *b)
+{
+	item(b, TXN_MAX, 0, 3);
+	enc_u64(b, 32);
+	enc_u64(b, 8);
+	enc_bool(b, false);
+	enc_u64(b, 77);
+}
+
+static void max_now_too_narrow(struct buf *b)
+{
+	item(b, TXN_MAX, 0, 3);
+	enc_u64(b, 48);
+	enc_u64(b, 4);
+	enc_bool(b, true);
+}
+
 static void reference_forward(struct buf *b)
 {
 	enc_u64(b, TXN_GET_REF);
@@ -347,6 +373,20 @@ static void limits_hold_on_the_wire(void)
 	CHECK_ERR(decode_by_hand(PART_WRITES, 0, 0, 1, set_of_no_bytes), ERR_PROTO);
 	CHECK_ERR(decode_by_hand(PART_WRITES, 0, 0, 1, stamp_too_narrow), ERR_PROTO);
 	CHECK_ERR(decode_by_hand(0, 0, 1, 0, reference_forward), ERR_PROTO);
+}
+
+/* What an older version has logged must mean the same. */
+static void older_entries_are_understood(void)
+{
+	CHECK_OK(decode_by_hand(PART_WRITES, 0, 0, 1, max_now));
+	CHECK_INT_EQ(p.muts[0].kind, TXN_MAX);
+	CHECK_TRUE(p.muts[0].now);
+	CHECK_INT_EQ(p.muts[0].field.offset, 48);
+	CHECK_OK(decode_by_hand(PART_WRITES, 0, 0, 1, max_number));
+	CHECK_INT_EQ(p.muts[0].kind, TXN_MAX);
+	CHECK_FALSE(p.muts[0].now);
+	CHECK_U64_EQ(p.muts[0].number, 77);
+	CHECK_ERR(decode_by_hand(PART_WRITES, 0, 0, 1, max_now_too_narrow), ERR_PROTO);
 }
 
 /* ---- replies ---- */
@@ -492,6 +532,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, bytes_behind_a_part_are_refused),
 	CHECK_TEST_WITH(setup, teardown, mutated_parts_do_no_harm),
 	CHECK_TEST_WITH(setup, teardown, limits_hold_on_the_wire),
+	CHECK_TEST_WITH(setup, teardown, older_entries_are_understood),
 	CHECK_TEST_WITH(setup, teardown, replies_come_back),
 	CHECK_TEST_WITH(setup, teardown, failures_carry_the_current_value),
 	CHECK_TEST_WITH(setup, teardown, prefixes_of_replies_do_no_harm),

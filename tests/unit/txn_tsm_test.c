@@ -537,6 +537,18 @@ static void now_is_the_stamp(void)
 	check_number(a(), r.stamp);
 }
 
+/* Nobody asks for it any more, but it is in the logs of older versions. */
+static void the_largest_of_now_as_it_was(void)
+{
+	store_number(a(), 1);
+	store_number(b(), INT64_MAX);
+	m.muts[txn_max(&m, a(), n8, 0)].now = true;
+	m.muts[txn_max(&m, b(), n8, 0)].now = true;
+	CHECK_OK(go());
+	check_number(a(), r.stamp);
+	check_number(b(), INT64_MAX);
+}
+
 /* 2100; the end of 64 bits; 1960. */
 static void what_was_set_by_hand_gives_way(void)
 {
@@ -638,6 +650,7 @@ static const struct check_test tests[] = {
 	T(narrow_fields_wrap_alone),
 	T(max_and_set),
 	T(now_is_the_stamp),
+	T(the_largest_of_now_as_it_was),
 	T(what_was_set_by_hand_gives_way),
 	T(a_time_given_is_no_later_than_now),
 	T(a_time_needs_its_field),

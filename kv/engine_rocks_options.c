@@ -26,6 +26,7 @@
 #define BLOB_SIZE_MIN	 (4u * KIB) /* smaller blocks stay in the tree */
 #define BLOB_FILE_SIZE	 (64u * MIB)
 #define TABLE_FILE_SIZE	 (32u * MIB)
+#define CACHE_PART_MIN	 (8u * MIB)
 #define LEVEL_BASE_SIZE	 (128u * MIB)
 #define BACKGROUND_JOBS	 4 /* a flush must not wait for compactions */
 #define INFO_LOG_WARN	 2
@@ -75,6 +76,13 @@ static void set_table_format(rocksdb_options_t *o, rocksdb_cache_t *cache)
 	rocksdb_block_based_options_set_filter_policy(
 		t, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
 	rocksdb_block_based_options_set_whole_key_filtering(t, 1);
+	/* In parts of a block's size: a filter of a whole file is 1 MiB and more, and would be read anew
+	 * for each key that is looked up, once they are not all in memory. */
+	rocksdb_block_based_options_set_index_type(
+		t, rocksdb_block_based_table_index_type_two_level_index_search);
+	rocksdb_block_based_options_set_partition_filters(t, 1);
+	rocksdb_block_based_options_set_metadata_block_size(t, 8 * KIB);
+	rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
 	/* Counted in the budget; those of the newest files stay in memory. */
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
 	rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(t, 1);
@@ -200,6 +208,23 @@ static int open_families(struct rocks *r, const rocksdb_options_t *base, struct 
 	return text ? open_error(r, text, m) : 0;
 }
 
+/* Split for the sake of threads, of which few read; a part has to hold the largest things that are kept,
+ * whole filters of files of earlier versions: what is larger than a part is never kept. */
+static rocksdb_cache_t *cache_new(size_t size)
+{
+	rocksdb_lru_cache_options_t *o = rocksdb_lru_cache_options_create();
+	rocksdb_cache_t *c;
+	int bits = 0;
+
+	while (bits < 4 && size >> (bits + 1) >= CACHE_PART_MIN)
+		bits++;
+	rocksdb_lru_cache_options_set_capacity(o, size);
+	rocksdb_lru_cache_options_set_num_shard_bits(o, bits);
+	c = rocksdb_cache_create_lru_opts(o);
+	rocksdb_lru_cache_options_destroy(o);
+	return c;
+}
+
 static void make_call_options(struct rocks *r)
 {
 	r->write = rocksdb_writeoptions_create();
@@ -240,7 +265,7 @@ int rocks__open_db(struct rocks *r, const struct engine_config *cfg, struct msg 
 		memory = MEMORY_MIN;
 	r->write_buffer = memory / 2;
 	rocks__reserve_open(r, cfg->reserve_bytes);
-	r->cache = rocksdb_cache_create_lru((size_t)(memory / 2));
+	r->cache = cache_new((size_t)(memory / 2));
 	make_call_options(r);
 	base = options_new(memory, r->cache);
 	err = open_families(r, base, m);

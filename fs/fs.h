@@ -326,18 +326,36 @@ struct fs_where {
 };
 int fs_where(struct fs *fs, struct slice path, struct fs_where *out);
 
+enum fs_fsck_outcome { FS_FSCK_LEFT, FS_FSCK_MENDED };
+
+struct fs_fsck_problem { /* all of it is borrowed for the call */
+	const char *kind; /* a word for programs: "link-count" */
+	const char *text; /* for people, without path and group */
+	const char *path; /* "" when there is none, or it was told of before */
+	fs_ino ino;	  /* what it is about; 0: no inode */
+	uint32_t group;
+	enum fs_fsck_outcome outcome;
+	int err; /* of a repair that did not succeed */
+};
+struct fs_fsck_progress {
+	unsigned pass, round, percent; /* from 1 on; of the round */
+	uint64_t keys;		       /* so far, in all */
+};
 struct fs_fsck_options {
 	bool repair;
-	void (*report)(void *ctx, const char *line);   /* one problem, or one repair */
-	void (*progress)(void *ctx, uint64_t keys_done); /* may be NULL */
+	void (*report)(void *ctx, const char *line); /* one problem, or that it was not repaired */
+	/* With its outcome; the same one again when a later pass meets it again. Both may be NULL. */
+	void (*problem)(void *ctx, const struct fs_fsck_problem *p);
+	void (*progress)(void *ctx, const struct fs_fsck_progress *p);
 	void *ctx;
 };
 struct fs_fsck_result {
 	uint64_t directories, files, symlinks, others, dentries, blocks, xattrs, bytes, orphans;
 	uint64_t problems, repaired;
 };
-/* Online: what looks wrong is looked at again in one transaction before it is reported. Checks
- * dentries, inodes, link counts, parents, sizes, blocks, xattrs, orphans, unreachable directories. */
+/* Online: what looks wrong is looked at again in one transaction before it is reported, and mended by
+ * one under the condition that it is still so (README.md, "The online check"). ERR_NOMEM, errors of
+ * the store. */
 int fs_fsck(struct fs *fs, const struct fs_fsck_options *o, struct fs_fsck_result *out,
 	    struct msg *m);
 

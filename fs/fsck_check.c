@@ -1,7 +1,5 @@
-/* What does not fit together, and a second look at each of it, in one transaction. */
-#include "base/bytes.h"
+/* A second look at what does not fit together, in one transaction: names, counts, loops. */
 #include "fs/fsck.h"
-#include "kv/layout.h"
 
 typedef unsigned long long ull;
 
@@ -28,7 +26,7 @@ struct seen {
 	struct fs_dentry d;
 };
 
-static int decode(const struct txn_value *v, struct fs_inode *rec, bool *there)
+int ck__decode(const struct txn_value *v, struct fs_inode *rec, bool *there)
 {
 	*there = v->status == 0;
 	if (v->status)
@@ -55,35 +53,46 @@ static int see(struct ck *c, const struct ck_suspect *s, struct seen *out)
 		out->found = !fs__dentry_decode(op.r.reads[0].items[i].value, &out->d) &&
 			     out->d.ino == s->ino;
 	if (!err)
-		err = decode(fs__op_value(&op, 1), &out->rec, &out->inode);
+		err = ck__decode(fs__op_value(&op, 1), &out->rec, &out->inode);
 	if (!err)
-		err = decode(fs__op_value(&op, 2), &out->dir_rec, &out->dir);
+		err = ck__decode(fs__op_value(&op, 2), &out->dir_rec, &out->dir);
 	fs__op_end(&op);
 	return err;
 }
 
-static bool lives(bool there, const struct fs_inode *rec)
+/* ---- names ---- */
+
+static void if_inode_absent(struct fs_op *op, const void *ctx)
 {
-	return there && rec->nlink > 0;
+	const struct ck_suspect *s = ctx;
+	struct fs_key k;
+
+	fs__key_inode(&k, s->ino);
+	txn_if_absent(&op->m, fs__key_slice(&k));
 }
 
-static int verify_entry(struct ck *c, const struct ck_suspect *s)
+/* It stays where it is, so that the other name is its name. */
+static void if_parent_same(struct fs_op *op, const void *ctx)
+{
+	const struct seen *e = ctx;
+
+	fs__if_inode_u64(op, e->d.ino, FS_F_PARENT, e->rec.parent);
+	fs__if_inode_u64(op, e->d.ino, FS_F_NAME_HASH, e->rec.name_hash);
+}
+
+int ck__verify_entry(struct ck *c, const struct ck_suspect *s)
 {
 	bool tried = ck__repairs(c), points_back;
 	struct seen e;
 	int err = see(c, s, &e), mend = 0;
 
 	if (err || !e.found)
-		return err == ERR_CORRUPT ? 0 : err; /* a damaged inode has been reported as such */
+		return err == ERR_CORRUPT ? 0 : err; /* a damaged inode is told of as such */
 	points_back = e.rec.parent == s->dir && e.rec.name_hash == s->hash;
-	if (s->kind == CK_NO_DIR && !(lives(e.dir, &e.dir_rec) && e.dir_rec.type == FS_T_DIR)) {
-		ck__line(c, "inode %llu has a name in %llu, which is no directory", (ull)s->ino,
-			 (ull)s->dir);
-		mend = tried ? ck__delete_entry(c, s) : 0;
-	} else if (s->kind == CK_DANGLING && !lives(e.inode, &e.rec)) {
+	if (s->kind == CK_DANGLING && !e.inode) {
 		ck__line(c, "a name in directory %llu leads to inode %llu, which is not there",
 			 (ull)s->dir, (ull)s->ino);
-		mend = tried ? ck__delete_entry(c, s) : 0;
+		mend = tried ? ck__delete_entry(c, s, if_inode_absent, s) : 0;
 	} else if (s->kind == CK_TYPE && e.inode && e.rec.type != e.d.type) {
 		ck__line(c, "a name in directory %llu takes inode %llu for another type",
 			 (ull)s->dir, (ull)s->ino);
@@ -94,11 +103,58 @@ static int verify_entry(struct ck *c, const struct ck_suspect *s)
 		mend = tried ? ck__fix_parent(c, s) : 0;
 	} else if (s->kind == CK_TWICE && e.inode && !points_back) {
 		ck__line(c, "directory %llu has a second name, in %llu", (ull)s->ino, (ull)s->dir);
-		mend = tried ? ck__delete_entry(c, s) : 0;
+		mend = tried ? ck__delete_entry(c, s, if_parent_same, &e) : 0;
 	} else {
 		return 0;
 	}
 	ck__problem(c, tried, mend);
+	return 0;
+}
+
+/* Entries of what is no directory: what they lead to will be nameless then, and get new names. */
+static int drop_entries(struct ck *c, const struct ck_suspect *s, const struct fs_inode *rec)
+{
+	struct fs_key from, to;
+	struct fs_op op;
+	uint64_t gone = 0;
+	int err;
+
+	do {
+		fs__op_begin(&op, c->fs);
+		fs__if_inode_u64(&op, s->ino, FS_F_TYPE, rec->type);
+		fs__range_kind(&from, &to, s->ino, FS_KIND_DENTRY);
+		fs__delete_range(&op, &from, &to);
+		err = ck__exec(&op);
+		gone = err ? 0 : op.r.numbers[0];
+		fs__op_end(&op);
+	} while (!err && gone >= TXN_SCAN_ITEMS_MAX);
+	return err;
+}
+
+int ck__verify_no_dir(struct ck *c, const struct ck_suspect *s)
+{
+	bool tried = ck__repairs(c), there, any = false;
+	struct fs_key from, to;
+	struct fs_inode rec;
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, c->fs);
+	fs__key_inode(&from, s->ino);
+	txn_get(&op.m, fs__key_slice(&from));
+	fs__range_kind(&from, &to, s->ino, FS_KIND_DENTRY);
+	fs__range_piece(c->fs, &from, &to, &to);
+	txn_scan(&op.m, fs__key_slice(&from), fs__key_slice(&to), 1);
+	err = fs__op_read(&op);
+	if (!err)
+		err = ck__decode(fs__op_value(&op, 0), &rec, &there);
+	if (!err)
+		any = there && rec.type != FS_T_DIR && op.r.reads[1].item_count > 0;
+	fs__op_end(&op);
+	if (!any)
+		return err == ERR_CORRUPT ? 0 : err;
+	ck__line(c, "inode %llu has names in it, but is no directory", (ull)s->ino);
+	ck__problem(c, tried, tried ? drop_entries(c, s, &rec) : 0);
 	return 0;
 }
 
@@ -117,8 +173,15 @@ static int verify_links(struct ck *c, const struct ck_suspect *s)
 	return 0;
 }
 
+static void if_order_same(struct fs_op *op, const void *ctx)
+{
+	const struct fs_order *o = ctx;
+
+	txn_if_version(&op->m, fs__key_slice(&o->key), o->version);
+}
+
 /* The way up, while no directory changes its parent. */
-static int verify_cycle(struct ck *c, const struct ck_suspect *s)
+int ck__verify_cycle(struct ck *c, const struct ck_suspect *s)
 {
 	bool tried = ck__repairs(c);
 	struct ck_suspect entry = *s;
@@ -129,7 +192,7 @@ static int verify_cycle(struct ck *c, const struct ck_suspect *s)
 	if (!err)
 		err = fs__inode_get(c->fs, s->ino, &rec);
 	if (err)
-		return err == ERR_STALE ? 0 : err;
+		return err == ERR_STALE || err == ERR_CORRUPT ? 0 : err;
 	walk = fs__order_walk(c->fs, s->ino, rec.parent);
 	if (walk != ERR_INVAL)
 		return walk == ERR_INTERRUPTED ? walk : 0;
@@ -139,214 +202,56 @@ static int verify_cycle(struct ck *c, const struct ck_suspect *s)
 	ck__line(c, "directory %llu lies in itself", (ull)s->ino);
 	entry.dir = rec.parent;
 	entry.hash = rec.name_hash;
-	ck__problem(c, tried, tried ? ck__delete_entry(c, &entry) : 0);
+	ck__problem(c, tried, tried ? ck__delete_entry(c, &entry, if_order_same, &before) : 0);
 	return 0;
-}
-
-static int verify_no_reap(struct ck *c, const struct ck_suspect *s)
-{
-	bool tried = ck__repairs(c), there;
-	struct fs_inode rec;
-	struct fs_key k;
-	struct fs_op op;
-	int err;
-
-	fs__op_begin(&op, c->fs);
-	fs__key_inode(&k, s->ino);
-	txn_get(&op.m, fs__key_slice(&k));
-	fs__key_reap(&k, s->ino, FS_REAP_INODE);
-	txn_get(&op.m, fs__key_slice(&k));
-	err = fs__op_read(&op);
-	if (!err)
-		err = decode(fs__op_value(&op, 0), &rec, &there);
-	if (!err && there && rec.nlink == 0 && fs__op_value(&op, 1)->status == ERR_NOT_FOUND) {
-		ck__line(c, "inode %llu has no names, and nobody will remove it", (ull)s->ino);
-		ck__problem(c, tried, tried ? ck__fix_no_reap(c, s->ino) : 0);
-	}
-	fs__op_end(&op);
-	return err;
-}
-
-static void session_key(struct fs_key *k, uint64_t session)
-{
-	fs__meta_key(k, KV_KEY_SESSION);
-	fs__key_u64(k, session);
-}
-
-/* What a G record says, who wrote it, and whether it may be true. */
-static int read_reap(struct ck *c, const struct ck_suspect *s, struct fs_reap *g, bool *alive,
-		     bool *wrong)
-{
-	struct fs_inode rec = {0};
-	struct fs_key k;
-	struct fs_op op;
-	bool there;
-	int err;
-
-	fs__op_begin(&op, c->fs);
-	fs__key_reap(&k, s->ino, (uint8_t)s->count);
-	txn_get(&op.m, fs__key_slice(&k));
-	fs__key_inode(&k, s->count == FS_REAP_INODE ? s->ino : s->dir);
-	txn_get(&op.m, fs__key_slice(&k));
-	err = fs__op_read(&op);
-	if (!err)
-		err = fs__op_value(&op, 0)->status;
-	if (!err)
-		err = fs__reap_decode(fs__op_value(&op, 0)->value, g);
-	if (!err)
-		err = decode(fs__op_value(&op, 1), &rec, &there);
-	if (err)
-		goto out_op;
-	*wrong = s->count == FS_REAP_INODE ? lives(there, &rec)
-					   : s->dir && there && rec.data_id == s->ino;
-	fs__op_reset(&op);
-	session_key(&k, g->session);
-	txn_get(&op.m, fs__key_slice(&k));
-	err = fs__op_read(&op);
-	*alive = !err && g->session && fs__op_value(&op, 0)->status == 0;
-out_op:
-	fs__op_end(&op);
-	return err;
-}
-
-static int verify_reap(struct ck *c, const struct ck_suspect *s)
-{
-	bool tried = ck__repairs(c), alive, wrong;
-	struct fs_reap g;
-	struct fs_key k;
-	int err = read_reap(c, s, &g, &alive, &wrong), mend = 0;
-
-	if (!err && !alive && !wrong) /* it may have been the last thing that its mount did */
-		err = read_reap(c, s, &g, &alive, &wrong);
-	if (err == ERR_NOT_FOUND || err == ERR_CORRUPT)
-		return 0; /* done meanwhile; or reported already */
-	if (err || (alive && !wrong))
-		return err;
-	if (wrong)
-		ck__line(c, "%llu is in use, but marked to be removed", (ull)s->ino);
-	else
-		ck__line(c, "%llu waits to be removed since its mount died", (ull)s->ino);
-	fs__key_reap(&k, s->ino, (uint8_t)s->count);
-	if (tried && wrong)
-		mend = ck__delete_key(c, fs__key_slice(&k), 0);
-	else if (tried)
-		mend = fs__reap_now(c->fs, s->ino, (enum fs_reap_what)s->count);
-	ck__problem(c, tried, mend);
-	return 0;
-}
-
-/* A damaged inode does not say which data it has: then none is removed. */
-static int verify_data(struct ck *c, const struct ck_suspect *s)
-{
-	bool tried = ck__repairs(c) && c->bad_inodes == 0;
-
-	ck__line(c, "data %llu belongs to no file", (ull)s->data_id);
-	ck__problem(c, tried, tried ? fs__reap_blocks(c->fs, s->data_id) : 0);
-	return 0;
-}
-
-static int verify_beyond(struct ck *c, const struct ck_suspect *s)
-{
-	bool tried = ck__repairs(c), there;
-	const struct txn_value *b;
-	struct fs_inode rec;
-	struct fs_key k;
-	struct fs_op op;
-	int err;
-
-	fs__op_begin(&op, c->fs);
-	fs__key_inode(&k, s->ino);
-	txn_get(&op.m, fs__key_slice(&k));
-	fs__key_block(&k, s->data_id, s->block);
-	txn_get(&op.m, fs__key_slice(&k));
-	err = fs__op_read(&op);
-	if (!err)
-		err = decode(fs__op_value(&op, 0), &rec, &there);
-	b = err ? NULL : fs__op_value(&op, 1);
-	if (!err && there && rec.type == FS_T_FILE && rec.data_id == s->data_id &&
-	    b->status == 0 && s->block * BLOCK_SIZE + b->value.len > rec.size) {
-		ck__line(c, "file %llu of %llu bytes has data beyond its end, in block %llu",
-			 (ull)s->ino, (ull)rec.size, (ull)s->block);
-		ck__problem(c, tried, tried ? ck__fix_beyond(c, s, &rec) : 0);
-	}
-	fs__op_end(&op);
-	return err;
-}
-
-/* Also what files are that were made before there was the mark. */
-static int verify_gap(struct ck *c, const struct ck_suspect *s)
-{
-	bool tried = ck__repairs(c), gap;
-	struct fs_inode rec;
-	int err = fs__unmarked_gap(c->fs, s->ino, &rec, &gap);
-
-	if (err == ERR_STALE)
-		return 0;
-	if (!err && gap) {
-		ck__line(c, "file %llu does not know that it has holes", (ull)s->ino);
-		ck__problem(c, tried, tried ? ck__fix_gap(c, s->ino, rec.data_id) : 0);
-	}
-	return err;
-}
-
-static int verify_stripe(struct ck *c, const struct ck_suspect *s)
-{
-	uint64_t stripe = fs__stripe_of_block(s->block), bit = stripe % FS_STRIPES_PER_CHUNK;
-	bool tried = ck__repairs(c), marked;
-	const struct txn_value *v;
-	struct fs_key k;
-	struct fs_op op;
-	int err;
-
-	fs__op_begin(&op, c->fs);
-	fs__key_stripes(&k, s->data_id, stripe / FS_STRIPES_PER_CHUNK);
-	txn_get(&op.m, fs__key_slice(&k));
-	fs__key_block(&k, s->data_id, s->block);
-	txn_get(&op.m, fs__key_slice(&k));
-	err = fs__op_read(&op);
-	if (err)
-		goto out_op;
-	v = fs__op_value(&op, 0);
-	marked = v->status == 0 && v->value.len > bit / 8 && v->value.p[bit / 8] >> bit % 8 & 1;
-	if (!marked && fs__op_value(&op, 1)->status == 0) {
-		ck__line(c, "stripe %llu of data %llu is not marked", (ull)stripe,
-			 (ull)s->data_id);
-		ck__problem(c, tried, tried ? ck__fix_stripe(c, s) : 0);
-	}
-out_op:
-	fs__op_end(&op);
-	return err;
 }
 
 int ck__verify(struct ck *c, const struct ck_suspect *s)
 {
+	ck__about(c, (enum ck_kind)s->kind, s->ino ? s->ino : s->data_id);
+	if (s->dir && s->hash && s->kind != CK_LINKS)
+		ck__about_name(c, (enum ck_kind)s->kind, s->dir, s->hash, c->at.ino);
 	switch ((enum ck_kind)s->kind) {
 	case CK_DANGLING:
 	case CK_TYPE:
-	case CK_NO_DIR:
 	case CK_PARENT:
 	case CK_TWICE:
-		return verify_entry(c, s);
+		return ck__verify_entry(c, s);
+	case CK_NO_DIR:
+		return ck__verify_no_dir(c, s);
+	case CK_NO_LINKS:
+		return ck__verify_no_links(c, s);
 	case CK_LINKS:
 		return verify_links(c, s);
 	case CK_CYCLE:
-		return verify_cycle(c, s);
+		return ck__verify_cycle(c, s);
+	case CK_LOST:
+		return ck__verify_lost(c, s);
+	case CK_FIELDS:
+		return ck__verify_fields(c, s);
+	case CK_WRONG_TYPE:
+		return ck__verify_wrong_type(c, s);
+	case CK_ROOT:
+		return ck__verify_root(c, s);
 	case CK_NO_REAP:
-		return verify_no_reap(c, s);
+		return ck__verify_no_reap(c, s);
 	case CK_REAP:
-		return verify_reap(c, s);
+		return ck__verify_reap(c, s);
 	case CK_DATA:
-		return verify_data(c, s);
+		return ck__verify_data(c, s);
+	case CK_SHARED:
+		return ck__verify_shared(c, s);
 	case CK_BEYOND:
-		return verify_beyond(c, s);
+		return ck__verify_beyond(c, s);
 	case CK_GAP:
-		return verify_gap(c, s);
+		return ck__verify_gap(c, s);
 	case CK_STRIPE:
-		return verify_stripe(c, s);
+		return ck__verify_stripe(c, s);
 	case CK_XATTR:
 		return ck__verify_xattr(c, s);
 	case CK_LOCKS:
 		return ck__verify_locks(c, s);
+	default:
+		return 0;
 	}
-	return 0;
 }

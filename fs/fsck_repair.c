@@ -2,6 +2,7 @@
  * is still so; what a repair leaves over, the next pass finds. */
 #include <stdio.h>
 
+#include "base/bytes.h"
 #include "fs/fsck.h"
 
 int ck__exec(struct fs_op *op)
@@ -16,8 +17,7 @@ int ck__exec(struct fs_op *op)
 	return err;
 }
 
-/* Executes and ends it. */
-static int finish(struct fs_op *op)
+int ck__finish(struct fs_op *op)
 {
 	int err = ck__exec(op);
 
@@ -33,7 +33,7 @@ int ck__delete_key(struct ck *c, struct slice key, uint64_t version)
 	if (version)
 		txn_if_version(&op.m, key, version);
 	txn_delete(&op.m, key);
-	return finish(&op);
+	return ck__finish(&op);
 }
 
 /* ---- names ---- */
@@ -73,12 +73,20 @@ out_op:
 	return err;
 }
 
-int ck__delete_entry(struct ck *c, const struct ck_suspect *s)
+int ck__delete_entry(struct ck *c, const struct ck_suspect *s, ck_also_fn *also, const void *ctx)
 {
 	struct found f;
+	struct fs_op op;
 	int err = find_entry(c, s, &f);
 
-	return err ? err : ck__delete_key(c, fs__key_slice(&f.key), f.version);
+	if (err)
+		return err;
+	fs__op_begin(&op, c->fs);
+	txn_if_version(&op.m, fs__key_slice(&f.key), f.version);
+	if (also)
+		also(&op, ctx);
+	txn_delete(&op.m, fs__key_slice(&f.key));
+	return ck__finish(&op);
 }
 
 int ck__fix_type(struct ck *c, const struct ck_suspect *s, uint16_t type)
@@ -95,7 +103,7 @@ int ck__fix_type(struct ck *c, const struct ck_suspect *s, uint16_t type)
 	fs__op_begin(&op, c->fs);
 	txn_if_version(&op.m, fs__key_slice(&f.key), f.version);
 	txn_put(&op.m, fs__key_slice(&f.key), slice_of(b, sizeof(b)));
-	return finish(&op);
+	return ck__finish(&op);
 }
 
 int ck__fix_parent(struct ck *c, const struct ck_suspect *s)
@@ -110,42 +118,108 @@ int ck__fix_parent(struct ck *c, const struct ck_suspect *s)
 	txn_if_version(&op.m, fs__key_slice(&f.key), f.version);
 	fs__set_inode(&op, s->ino, FS_F_PARENT, s->dir);
 	fs__set_inode(&op, s->ino, FS_F_NAME_HASH, s->hash);
-	err = finish(&op);
+	err = ck__finish(&op);
 	fs__hint_inode_drop(c->fs, s->ino);
 	return err;
 }
 
-/* To where its name belongs, if nobody is there. */
+/* What comes nearest to it among the names that can be. */
+static struct slice usable_name(struct slice name, fs_ino ino, char buf[FS_NAME_MAX])
+{
+	size_t len = name.len < FS_NAME_MAX ? name.len : FS_NAME_MAX;
+
+	for (size_t i = 0; i < len; i++)
+		buf[i] = (char)(name.p[i] == '/' || name.p[i] == 0 ? '_' : name.p[i]);
+	if (fs__name_is_dot(slice_of(buf, len)))
+		memset(buf, '_', len);
+	if (len == 0)
+		len = (size_t)snprintf(buf, FS_NAME_MAX, "#%llu", (unsigned long long)ino);
+	return slice_of(buf, len);
+}
+
+static int put_renamed(struct ck *c, struct slice key, uint64_t version, const struct fs_dentry *d,
+		       const struct fs_name *n)
+{
+	struct fs_op op;
+
+	fs__op_begin(&op, c->fs);
+	txn_if_version(&op.m, key, version);
+	fs__if_free(&op, n);
+	txn_delete(&op.m, key);
+	fs__put_dentry(&op, n, d->ino, d->type, n->tie);
+	if (d->type == FS_T_DIR) {
+		fs__if_inode_exists(&op, d->ino);
+		fs__set_inode(&op, d->ino, FS_F_NAME_HASH, n->hash);
+	}
+	return ck__finish(&op);
+}
+
+/* To where its name belongs, or to the nearest name that can be. Where somebody is already it goes
+ * away, and what it led to gets a name in lost+found when it has no other. */
 int ck__rename_entry(struct ck *c, struct slice key, uint64_t version, const struct fs_dentry *d)
 {
+	char buf[FS_NAME_MAX];
 	struct fs_key_parts p;
 	struct fs_name n;
+	int err;
+
+	if (!fs__key_parse(key, &p) || p.rest.len < 8)
+		return ERR_CORRUPT;
+	err = fs__name_init(c->fs, p.number,
+			    usable_name(slice_of(p.rest.p + 8, p.rest.len - 8), d->ino, buf), &n);
+	if (!err)
+		err = fs__name_taken(c->fs, &n);
+	if (err == ERR_EXISTS || err == ERR_NOSPACE)
+		return ck__delete_key(c, key, version);
+	return err ? err : put_renamed(c, key, version, d, &n);
+}
+
+/* The run of entries with the same hash: gives this one a tie that no other has. */
+int ck__fix_cookie(struct ck *c, struct slice key, const struct fs_dentry *d)
+{
+	uint64_t used[FS_TIES_MAX / 64] = {0}, h = 0;
+	const struct txn_read_result *run;
+	uint8_t b[FS_DENTRY_SIZE];
+	struct fs_dentry new = *d, o;
+	struct fs_key from, to;
 	struct fs_op op;
 	int err;
 
-	if (!fs__key_parse(key, &p) || p.rest.len <= 8)
-		return ERR_CORRUPT;
-	err = fs__name_init(c->fs, p.number, slice_of(p.rest.p + 8, p.rest.len - 8), &n);
-	if (err)
-		return ck__delete_key(c, key, version); /* no name at all */
-	err = fs__name_taken(c->fs, &n);
-	if (err)
-		return err;
 	fs__op_begin(&op, c->fs);
-	txn_if_version(&op.m, key, version);
-	fs__if_free(&op, &n);
-	txn_delete(&op.m, key);
-	fs__put_dentry(&op, &n, d->ino, d->type, n.tie);
-	if (d->type == FS_T_DIR)
-		fs__set_inode(&op, d->ino, FS_F_NAME_HASH, n.hash);
-	return finish(&op);
+	fs__range_hash(&from, &to, be64_get(key.p + 2), be64_get(key.p + FS_KEY_HEAD));
+	txn_scan(&op.m, fs__key_slice(&from), fs__key_slice(&to), FS_TIES_MAX);
+	err = fs__op_read(&op);
+	if (err)
+		goto out_op;
+	run = &op.r.reads[0];
+	for (uint32_t i = 0; i < run->item_count; i++) {
+		h = txn_range_hash(h, run->items[i].key, run->items[i].version);
+		if (!fs__dentry_decode(run->items[i].value, &o))
+			used[o.tie / 64] |= 1ull << o.tie % 64;
+	}
+	for (new.tie = 0; new.tie < FS_TIES_MAX && used[new.tie / 64] >> new.tie % 64 & 1;)
+		new.tie++;
+	if (new.tie == FS_TIES_MAX || run->more) {
+		err = ERR_NOSPACE;
+		goto out_op;
+	}
+	uint32_t count = run->item_count;
+
+	fs__dentry_encode(b, &new);
+	fs__op_reset(&op);
+	txn_if_range_same(&op.m, fs__key_slice(&from), fs__key_slice(&to), count, h);
+	txn_put(&op.m, key, slice_of(b, sizeof(b)));
+	err = ck__exec(&op);
+out_op:
+	fs__op_end(&op);
+	return err;
 }
 
 /* ---- links ---- */
 
 static const struct fs_cred root_cred = {.uid = 0, .gid = 0, .umask = 077};
 
-static int lost_and_found(struct ck *c, fs_ino *dir)
+int ck__lost_and_found(struct ck *c, fs_ino *dir)
 {
 	struct fs_make q = {.cred = &root_cred,
 			    .parent = FS_ROOT_INO,
@@ -200,7 +274,7 @@ int ck__adopt(struct ck *c, fs_ino ino, uint64_t version)
 {
 	struct fs_op op;
 	fs_ino dir;
-	int err = lost_and_found(c, &dir);
+	int err = ck__lost_and_found(c, &dir);
 
 	if (err)
 		return err;
@@ -225,7 +299,7 @@ int ck__fix_links(struct ck *c, const struct ck_suspect *s)
 	fs__key_inode(&k, s->ino);
 	txn_if_version(&op.m, fs__key_slice(&k), s->version);
 	fs__set_inode(&op, s->ino, FS_F_NLINK, s->count);
-	err = finish(&op);
+	err = ck__finish(&op);
 	fs__hint_inode_drop(c->fs, s->ino);
 	return err;
 }
@@ -238,7 +312,7 @@ int ck__fix_no_reap(struct ck *c, fs_ino ino)
 	fs__op_begin(&op, c->fs);
 	fs__if_inode_u64(&op, ino, FS_F_NLINK, 0);
 	fs__put_reap(&op, ino, FS_REAP_INODE);
-	err = finish(&op);
+	err = ck__finish(&op);
 	return err ? err : fs__reap_now(c->fs, ino, FS_REAP_INODE);
 }
 
@@ -261,7 +335,7 @@ static int drop_blocks(struct ck *c, const struct ck_suspect *s, const struct fs
 	if_unchanged(&op, s, rec);
 	fs__range_blocks(&from, &to, rec->data_id, first, UINT64_MAX);
 	fs__delete_range(&op, &from, &to);
-	return finish(&op);
+	return ck__finish(&op);
 }
 
 static int cut_block(struct ck *c, const struct ck_suspect *s, const struct fs_inode *rec)
@@ -273,7 +347,7 @@ static int cut_block(struct ck *c, const struct ck_suspect *s, const struct fs_i
 	if_unchanged(&op, s, rec);
 	fs__key_block(&k, rec->data_id, rec->size / BLOCK_SIZE);
 	txn_cut(&op.m, fs__key_slice(&k), rec->size % BLOCK_SIZE);
-	return finish(&op);
+	return ck__finish(&op);
 }
 
 int ck__fix_beyond(struct ck *c, const struct ck_suspect *s, const struct fs_inode *rec)
@@ -307,7 +381,7 @@ int ck__fix_gap(struct ck *c, fs_ino ino, uint64_t data_id)
 	fs__op_begin(&op, c->fs);
 	fs__if_inode_u64(&op, ino, FS_F_DATA_ID, data_id);
 	fs__add_holes(&op, ino);
-	err = finish(&op);
+	err = ck__finish(&op);
 	fs__hint_inode_drop(c->fs, ino);
 	return err;
 }
@@ -321,5 +395,5 @@ int ck__fix_stripe(struct ck *c, const struct ck_suspect *s)
 	fs__key_block(&k, s->data_id, s->block);
 	txn_if_exists(&op.m, fs__key_slice(&k));
 	fs__add_stripes(&op, s->data_id, s->block * BLOCK_SIZE, 1);
-	return finish(&op);
+	return ck__finish(&op);
 }

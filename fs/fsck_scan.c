@@ -1,80 +1,23 @@
 /* The check's scan: every key once, into the tables. */
-#include <stdio.h>
-
 #include "base/bytes.h"
 #include "fs/fsck.h"
 #include "fs/lock_table.h"
 
-static struct ck_inode *inode_of(struct ck *c, fs_ino ino)
-{
-	struct ck_inode *e;
-
-	HASH_FIND(hh, c->inodes, &ino, sizeof(ino), e);
-	if (e)
-		return e;
-	e = mem_must_alloc(sizeof(*e));
-	e->ino = ino;
-	HASH_ADD(hh, c->inodes, ino, sizeof(e->ino), e);
-	return e;
-}
-
-static struct ck_data *data_of(struct ck *c, uint64_t id)
-{
-	struct ck_data *e;
-
-	HASH_FIND(hh, c->data, &id, sizeof(id), e);
-	if (e)
-		return e;
-	e = mem_must_alloc(sizeof(*e));
-	e->id = id;
-	HASH_ADD(hh, c->data, id, sizeof(e->id), e);
-	return e;
-}
-
 void ck__clear(struct ck *c)
 {
-	struct ck_inode *i, *inext;
-	struct ck_data *d, *dnext;
-
-	HASH_ITER(hh, c->inodes, i, inext) {
-		HASH_DEL(c->inodes, i);
-		mem_free(i);
-	}
-	HASH_ITER(hh, c->data, d, dnext) {
-		HASH_DEL(c->data, d);
-		mem_free(d);
-	}
+	ck__table_clear(&c->inodes);
+	ck__table_clear(&c->data);
 	c->reap_count = 0;
-	c->bad_inodes = 0;
+	c->bad_inodes = c->highest = 0;
 	c->last_dir = c->last_hash = 0;
 	c->far_data = c->far_stripe = 0;
-}
-
-/* The totals are those of the first time round. */
-static bool counting(const struct ck *c)
-{
-	return c->pass == 0 && c->round == 0;
-}
-
-/* A record that is wrong in itself needs no second look, and is told of once a pass. */
-static void bad_record(struct ck *c, const struct txn_item *it, const char *what, bool drop)
-{
-	char hex[2 * 48 + 1] = "";
-	bool tried = drop && ck__repairs(c);
-
-	if (c->round > 0)
-		return;
-	for (size_t i = 0; i < it->key.len && i < 48; i++)
-		snprintf(hex + 2 * i, 3, "%02x", it->key.p[i]);
-	ck__line(c, "%s, key %s%s", what, hex, it->key.len > 48 ? "..." : "");
-	ck__problem(c, tried, tried ? ck__delete_key(c, it->key, it->version) : 0);
 }
 
 /* ---- kinds ---- */
 
 static void count_inode(struct ck *c, const struct fs_inode *rec)
 {
-	if (!counting(c))
+	if (!ck__counting(c))
 		return;
 	if (rec->nlink == 0)
 		c->r->orphans++;
@@ -90,88 +33,121 @@ static void count_inode(struct ck *c, const struct fs_inode *rec)
 		c->r->bytes += rec->size;
 }
 
-static void take_inode(struct ck *c, fs_ino ino, const struct txn_item *it)
+static void in_use(struct ck *c, uint64_t number)
 {
-	struct ck_inode *e = inode_of(c, ino);
+	if ((number & FS_COUNTER_MASK) > c->highest)
+		c->highest = number & FS_COUNTER_MASK;
+}
 
+static int own_data(struct ck *c, fs_ino ino, uint64_t data_id)
+{
+	struct ck_data *d = ck__row_get(&c->data, data_id);
+	struct ck_suspect s = {.kind = CK_SHARED, .ino = ino, .data_id = data_id};
+
+	if (!d)
+		return ERR_NOMEM;
+	in_use(c, data_id);
+	s.dir = d->owner;
+	if (!d->owner)
+		d->owner = ino;
+	return s.dir && c->round == 0 ? ck__suspect(&c->verify, &s) : 0;
+}
+
+static void keep_inode(struct ck_inode *e, const struct fs_inode *rec)
+{
+	e->size = rec->size;
+	e->data_id = rec->data_id;
+	e->parent = rec->parent;
+	e->name_hash = rec->name_hash;
+	e->nlink = rec->nlink;
+	e->perm = rec->perm;
+	e->type = (uint8_t)rec->type;
+	e->xattrs = rec->xattrs;
+	e->holes = rec->holes;
+}
+
+static int take_inode(struct ck *c, fs_ino ino, const struct txn_item *it)
+{
+	struct ck_inode *e = ck__row_get(&c->inodes, ino);
+	struct fs_inode rec;
+
+	if (!e)
+		return ERR_NOMEM;
 	e->present = true;
 	e->version = it->version;
-	if (fs__inode_decode(it->value, &e->rec)) {
+	in_use(c, ino);
+	if (fs__inode_decode(it->value, &rec)) {
 		e->bad = true;
 		c->bad_inodes++;
-		bad_record(c, it, "damaged inode", false);
-		return;
+		return 0;
 	}
-	count_inode(c, &e->rec);
-	if (e->rec.type == FS_T_FILE)
-		data_of(c, e->rec.data_id)->owner = ino;
+	keep_inode(e, &rec);
+	e->odd = ck__odd(it->value, &rec);
+	count_inode(c, &rec);
+	return rec.type == FS_T_FILE ? own_data(c, ino, rec.data_id) : 0;
 }
 
 /* Two entries of one hash must not have one tie. */
-static void check_tie(struct ck *c, fs_ino dir, uint64_t hash, uint8_t tie,
+static void check_tie(struct ck *c, fs_ino dir, uint64_t hash, const struct fs_dentry *d,
 		      const struct txn_item *it)
 {
 	if (dir != c->last_dir || hash != c->last_hash)
 		c->ties[0] = c->ties[1] = 0;
 	c->last_dir = dir;
 	c->last_hash = hash;
-	if (c->ties[tie / 64] >> tie % 64 & 1)
-		bad_record(c, it, "two names with one cookie", false);
-	c->ties[tie / 64] |= 1ull << tie % 64;
+	if (c->ties[d->tie / 64] >> d->tie % 64 & 1)
+		ck__bad_cookie(c, it, d);
+	c->ties[d->tie / 64] |= 1ull << d->tie % 64;
 }
 
+/* Of two names: one of each type, if there are two types. */
 static void note_name(struct ck_inode *e, fs_ino dir, uint64_t hash, uint8_t type)
 {
-	if (e->names++ > 0) {
-		e->twice = true;
+	if (e->names++ == 0) {
+		e->dir = dir;
+		e->hash = hash;
+		e->name_type = type;
+	} else if (e->names == 2 || (e->name_type2 == e->name_type && type != e->name_type)) {
 		e->dir2 = dir;
 		e->hash2 = hash;
-		return;
+		e->name_type2 = type;
 	}
-	e->dir = dir;
-	e->hash = hash;
-	e->type = type;
 }
 
-static void misnamed(struct ck *c, const struct txn_item *it, const struct fs_dentry *d)
+static bool usable(struct slice name)
 {
-	bool tried = ck__repairs(c);
-
-	if (c->round > 0)
-		return;
-	ck__line(c, "name \"%.*s\" in directory %llu is filed under a wrong hash",
-		 (int)(it->key.len - FS_DENTRY_HEAD), (const char *)it->key.p + FS_DENTRY_HEAD,
-		 (unsigned long long)be64_get(it->key.p + 2));
-	ck__problem(c, tried, tried ? ck__rename_entry(c, it->key, it->version, d) : 0);
+	return name.len > 0 && name.len <= FS_NAME_MAX && !fs__name_is_dot(name) &&
+	       !memchr(name.p, '/', name.len) && !memchr(name.p, 0, name.len);
 }
 
-static void take_dentry(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it)
+static int take_dentry(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it)
 {
 	struct ck_inode *dir, *e;
 	struct fs_dentry d;
 	struct fs_name n;
 	uint64_t hash;
 
-	if (p->rest.len <= 8 || p->rest.len > 8 + FS_NAME_MAX ||
-	    fs__dentry_decode(it->value, &d)) {
-		bad_record(c, it, "damaged name", true);
-		return;
+	if (p->rest.len < 8 || fs__dentry_decode(it->value, &d)) {
+		ck__bad_record(c, CK_RECORD, it, "damaged name", true);
+		return 0;
 	}
 	hash = be64_get(p->rest.p);
-	if (counting(c))
+	if (ck__counting(c))
 		c->r->dentries++;
-	if (fs__name_init(c->fs, p->number, slice_of(p->rest.p + 8, p->rest.len - 8), &n) ||
+	if (!usable(slice_of(p->rest.p + 8, p->rest.len - 8)) ||
+	    fs__name_init(c->fs, p->number, slice_of(p->rest.p + 8, p->rest.len - 8), &n) ||
 	    n.hash != hash)
-		misnamed(c, it, &d);
-	check_tie(c, p->number, hash, d.tie, it);
-	e = inode_of(c, d.ino);
+		ck__bad_name(c, it, &d);
+	check_tie(c, p->number, hash, &d, it);
+	e = ck__row_get(&c->inodes, d.ino);
+	dir = e ? ck__row_get(&c->inodes, p->number) : NULL;
+	if (!dir)
+		return ERR_NOMEM;
 	note_name(e, p->number, hash, d.type);
-	dir = inode_of(c, p->number);
 	dir->has_entry = true;
-	dir->entry_hash = hash;
-	dir->entry_ino = d.ino;
 	if (d.type == FS_T_DIR)
 		dir->subdirs++;
+	return 0;
 }
 
 /* One block of each stripe is asked for its mark. */
@@ -189,25 +165,21 @@ static int note_stripe(struct ck *c, uint64_t data_id, uint64_t block)
 
 static int take_block(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it)
 {
-	struct ck_data *e;
-	uint64_t block, end;
+	struct ck_data *e = ck__row_get(&c->data, p->number);
+	uint64_t block = be64_get(p->rest.p), end;
+	size_t len = it->value.len;
 
-	if (p->rest.len != 8 || it->value.len > BLOCK_SIZE) {
-		bad_record(c, it, "damaged block", false);
-		return 0;
+	if (!e)
+		return ERR_NOMEM;
+	if (len > BLOCK_SIZE) {
+		ck__bad_block(c, it);
+		len = BLOCK_SIZE;
 	}
-	block = be64_get(p->rest.p);
-	if (block >= FS_FILE_SIZE_MAX / BLOCK_SIZE ||
-	    p->place != fs__stripe_place(p->number, fs__stripe_of_block(block))) {
-		bad_record(c, it, "block in a place where nobody looks", true);
-		return 0;
-	}
-	if (counting(c))
+	if (ck__counting(c))
 		c->r->blocks++;
-	e = data_of(c, p->number);
-	e->stored = true;
+	e->stored = e->blocks = true;
 	e->count++;
-	end = block * BLOCK_SIZE + it->value.len;
+	end = block * BLOCK_SIZE + len;
 	if (end > e->end || e->end == 0) {
 		e->end = end;
 		e->block = block;
@@ -215,15 +187,30 @@ static int take_block(struct ck *c, const struct fs_key_parts *p, const struct t
 	return note_stripe(c, p->number, block);
 }
 
+static int take_stripes(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it)
+{
+	struct ck_data *e = ck__row_get(&c->data, p->number);
+
+	if (!e)
+		return ERR_NOMEM;
+	e->stored = true;
+	if (it->value.len > FS_STRIPES_CHUNK_BYTES)
+		ck__bad_stripes(c, it);
+	return 0;
+}
+
 static int take_reap(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it)
 {
+	struct ck_data *d = ck__row_get(&c->data, p->number);
 	struct fs_reap g;
 
-	if (p->rest.len != 1 || fs__reap_decode(it->value, &g) || g.what != p->rest.p[0]) {
-		bad_record(c, it, "damaged reaping record", false);
+	if (!d)
+		return ERR_NOMEM;
+	d->reaped = true; /* also when it is damaged: then it is made anew */
+	if (fs__reap_decode(it->value, &g) || g.what != p->rest.p[0]) {
+		ck__bad_reap(c, p, it);
 		return 0;
 	}
-	data_of(c, p->number)->reaped = true;
 	if (c->reap_count == c->reap_cap) {
 		uint32_t cap = c->reap_cap ? c->reap_cap * 2 : 64;
 		struct ck_reap *v = mem_try_realloc(c->reaps, sizeof(*v) * cap);
@@ -246,11 +233,22 @@ static int take_locks(struct ck *c, const struct fs_key_parts *p, const struct t
 	lock_table_init(&t);
 	err = lock_table_decode(it->value, &t);
 	lock_table_release(&t);
-	if (p->rest.len != 0 || err == ERR_CORRUPT) {
-		bad_record(c, it, "damaged record of locks", true);
+	if (err == ERR_CORRUPT) {
+		ck__bad_record(c, CK_RECORD, it, "damaged record of locks", true);
 		return 0;
 	}
 	return err || c->round > 0 ? err : ck__suspect(&c->verify, &s);
+}
+
+static int take_xattr(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it)
+{
+	struct ck_inode *e = ck__row_get(&c->inodes, p->number);
+
+	if (!e)
+		return ERR_NOMEM;
+	c->r->xattrs += ck__counting(c);
+	ck__take_xattr(c, e, p, it);
+	return 0;
 }
 
 static int take_item(struct ck *c, const struct txn_item *it)
@@ -258,37 +256,27 @@ static int take_item(struct ck *c, const struct txn_item *it)
 	struct fs_key_parts p;
 
 	if (!fs__key_parse(it->key, &p)) {
-		bad_record(c, it, "a key that means nothing", false);
+		ck__bad_record(c, CK_UNKNOWN, it, "a key that means nothing", false);
 		return 0;
 	}
-	if (p.kind != FS_KIND_BLOCK && p.place != fs__place(p.number)) {
-		bad_record(c, it, "record in a place where nobody looks", false);
+	if (ck__bad_key(c, &p, it))
 		return 0;
-	}
 	switch (p.kind) {
 	case FS_KIND_INODE:
-		take_inode(c, p.number, it);
-		return 0;
+		return take_inode(c, p.number, it);
 	case FS_KIND_DENTRY:
-		take_dentry(c, &p, it);
-		return 0;
+		return take_dentry(c, &p, it);
 	case FS_KIND_BLOCK:
 		return take_block(c, &p, it);
 	case FS_KIND_STRIPES:
-		data_of(c, p.number)->stored = true;
-		return 0;
+		return take_stripes(c, &p, it);
 	case FS_KIND_REAP:
 		return take_reap(c, &p, it);
 	case FS_KIND_XATTR:
-		c->r->xattrs += counting(c);
-		ck__take_xattr(inode_of(c, p.number), p.rest, it->value);
-		return 0;
+		return take_xattr(c, &p, it);
 	case FS_KIND_LOCK:
 		return take_locks(c, &p, it);
-	case FS_KIND_SYSTEM:
-		return 0;
-	default:
-		bad_record(c, it, "a key of no kind", false);
+	default: /* the system's record: it was read when this file system was opened */
 		return 0;
 	}
 }
@@ -307,6 +295,16 @@ static void go_on_behind(struct ck *c, struct fs_key *at, struct slice last)
 	}
 	fs__key_bytes(at, last);
 	fs__key_bytes(at, slice_of("", 1));
+}
+
+static void tell_progress(struct ck *c, const struct fs_key *at)
+{
+	struct fs_fsck_progress p = {.pass = c->pass + 1, .round = c->round + 1, .keys = c->keys};
+
+	if (!c->o->progress)
+		return;
+	p.percent = at->len < 2 ? 0 : (unsigned)be16_get(at->b) * 100u / FS_PLACE_COUNT;
+	c->o->progress(c->o->ctx, &p);
 }
 
 static int scan_page(struct ck *c, struct fs_op *op, struct fs_key *at, const struct fs_key *to)
@@ -332,8 +330,7 @@ static int scan_page(struct ck *c, struct fs_op *op, struct fs_key *at, const st
 		go_on_behind(c, at, r->items[r->item_count - 1].key);
 	else
 		*at = end;
-	if (c->o->progress)
-		c->o->progress(c->o->ctx, c->keys);
+	tell_progress(c, at);
 	return err;
 }
 

@@ -28,16 +28,37 @@ static bool good_list(struct slice value, uint16_t *perm)
 
 /* ---- scan ---- */
 
-void ck__take_xattr(struct ck_inode *e, struct slice name, struct slice value)
+/* A name that no call can give: of no name space that is kept, or none at all. */
+static bool usable(struct slice name)
+{
+	static const char *const spaces[] = {"user.", "trusted.", "security."};
+
+	if (name.len == 0 || name.len > FS_XATTR_NAME_MAX || memchr(name.p, 0, name.len))
+		return false;
+	for (unsigned i = 0; i < MARKED; i++)
+		if (slice_eq(name, slice_str(marked[i].name)))
+			return true;
+	for (size_t i = 0; i < sizeof(spaces) / sizeof(spaces[0]); i++)
+		if (slice_has_prefix(name, slice_str(spaces[i])))
+			return name.len > strlen(spaces[i]);
+	return false;
+}
+
+void ck__take_xattr(struct ck *c, struct ck_inode *e, const struct fs_key_parts *p,
+		    const struct txn_item *it)
 {
 	uint16_t perm = 0;
 
+	if (!usable(p->rest) || it->value.len > FS_XATTR_SIZE_MAX) {
+		ck__bad_record(c, CK_RECORD, it, "attribute that no file can have", true);
+		return;
+	}
 	e->has_xattr = true;
 	for (unsigned i = 0; i < MARKED; i++) {
-		if (!slice_eq(name, slice_str(marked[i].name)))
+		if (!slice_eq(p->rest, slice_str(marked[i].name)))
 			continue;
 		e->marks |= marked[i].mark;
-		if (i <= DEFAULT && !good_list(value, &perm))
+		if (i <= DEFAULT && !good_list(it->value, &perm))
 			e->bad_list = true;
 		if (i == ACCESS)
 			e->list_perm = perm;
@@ -46,15 +67,15 @@ void ck__take_xattr(struct ck_inode *e, struct slice name, struct slice value)
 
 bool ck__suspect_xattr(const struct ck_inode *e)
 {
-	uint8_t had = e->rec.xattrs & FS_HAS_XATTRS;
+	uint8_t had = e->xattrs & FS_HAS_XATTRS;
 
 	if (e->has_xattr && !had)
 		return true;
-	if ((e->marks | had) != e->rec.xattrs || e->bad_list)
+	if ((e->marks | had) != e->xattrs || e->bad_list)
 		return true;
-	if (e->marks & FS_HAS_DEFAULT_ACL && e->rec.type != FS_T_DIR)
+	if (e->marks & FS_HAS_DEFAULT_ACL && e->type != FS_T_DIR)
 		return true;
-	return e->marks & FS_HAS_ACCESS_ACL && e->list_perm != (e->rec.perm & 0777);
+	return e->marks & FS_HAS_ACCESS_ACL && e->list_perm != (e->perm & 0777);
 }
 
 /* ---- a second look ---- */

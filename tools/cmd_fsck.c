@@ -26,14 +26,14 @@ static void report(void *ctx, const char *line)
 	printf("%s\n", line);
 }
 
-static void progress(void *ctx, uint64_t keys)
+static void progress(void *ctx, const struct fs_fsck_progress *p)
 {
 	struct fsck_args *a = ctx;
 
-	if (a->quiet || keys < a->shown + 10000)
+	if (a->quiet || p->keys < a->shown + 10000)
 		return;
-	a->shown = keys;
-	fprintf(stderr, "\rchecked %llu keys", (unsigned long long)keys);
+	a->shown = p->keys;
+	fprintf(stderr, "\rchecked %llu keys", (unsigned long long)p->keys);
 }
 
 static int run(struct cli_session *s, void *ctx)

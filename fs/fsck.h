@@ -49,7 +49,7 @@ struct ck_inode {
 	uint8_t name_type, name_type2;
 	uint8_t xattrs; /* enum fs_has, of the record */
 	uint8_t marks;	/* the same, of the attributes that were found */
-	bool present : 1, bad : 1, odd : 1, holes : 1, has_xattr : 1, has_entry : 1;
+	bool present : 1, bad : 1, odd : 1, holes : 1, orphan : 1, has_xattr : 1, has_entry : 1;
 	bool bad_list : 1; /* an access list that is none */
 	bool walking : 1, walked : 1;
 };
@@ -59,6 +59,7 @@ struct ck_data {
 	fs_ino owner;
 	uint64_t count;	     /* of its blocks, in the first round */
 	uint64_t block, end; /* of the highest block: its number, and where its bytes end */
+	bool shared; /* another inode has it, too */
 	bool stored; /* a B or S key was seen */
 	bool blocks; /* a B key was */
 	bool reaped; /* a G record speaks of it */
@@ -73,6 +74,7 @@ struct ck_data {
 	X(TWICE, "directory-twice")	   /* dir, hash, ino: a second name of a directory */      \
 	X(NO_LINKS, "no-links")		   /* ino, dir, hash, count: names or entries, nlink 0 */   \
 	X(LINKS, "link-count")		   /* ino, count, version */                               \
+	X(NO_NAME, "no-name")		   /* as LINKS */                                          \
 	X(CYCLE, "directory-loop")	   /* ino */                                               \
 	X(LOST, "inode-lost")		   /* ino, dir, hash, count: absent or damaged */          \
 	X(FIELDS, "inode-fields")	   /* ino */                                               \
@@ -209,6 +211,8 @@ int ck__verify_beyond(struct ck *c, const struct ck_suspect *s);
 int ck__verify_gap(struct ck *c, const struct ck_suspect *s);
 int ck__verify_stripe(struct ck *c, const struct ck_suspect *s);
 int ck__verify_shared(struct ck *c, const struct ck_suspect *s);
+/* The data that has its number is a file's, from now on. */
+int ck__give_back(struct ck *c, fs_ino ino, const struct fs_inode *rec);
 /* Where the bytes of its highest block end; 0: it has none. */
 int ck__data_end(struct ck *c, uint64_t data_id, uint64_t *end);
 int ck__block_seen(struct ck *c, uint64_t data_id, bool *any); /* has it a block? */

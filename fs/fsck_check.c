@@ -164,6 +164,8 @@ static int verify_links(struct ck *c, const struct ck_suspect *s)
 {
 	bool tried = ck__repairs(c);
 
+	if (s->dir || s->count == 0)
+		c->at.kind = CK_NO_NAME;
 	if (s->dir)
 		ck__line(c, "directory %llu has no name", (ull)s->ino);
 	else

@@ -81,8 +81,6 @@ static int collect_links(struct ck *c, const struct ck_inode *e)
 		.kind = CK_LINKS, .ino = e->ino, .version = e->version, .hash = e->nlink};
 	int err = 0;
 
-	if (!ck__known_type(e->type) || (!dir && root))
-		return 0; /* what it is has to be found out first */
 	s.count = count;
 	if (count != e->nlink)
 		err = ask(c, &s);
@@ -111,13 +109,14 @@ static int collect_data(struct ck *c, const struct ck_inode *e)
 {
 	const struct ck_data *d = ck__data(c, e->data_id);
 	struct ck_suspect s = {.kind = CK_BEYOND, .ino = e->ino, .data_id = e->data_id};
-
+	uint64_t count = d ? d->count : 0;
 	int err = 0;
 
-	if (c->round == 0 && !e->holes &&
-	    (d ? d->count : 0) < fs__blocks_end(e->size) / BLOCK_SIZE)
+	/* With nothing where it should be, and data of its own that nobody has: told of as that. */
+	if (c->round == 0 && !e->holes && count < fs__blocks_end(e->size) / BLOCK_SIZE &&
+	    !(count == 0 && has_own_data(c, e->ino)))
 		err = ask_ino(c, CK_GAP, e->ino);
-	if (err || !d || !d->stored || d->end <= e->size)
+	if (err || !d || !d->stored || d->shared || d->end <= e->size)
 		return err;
 	s.block = d->block;
 	return ask(c, &s);
@@ -132,7 +131,7 @@ static uint16_t other_type(struct ck *c, const struct ck_inode *e)
 		return e->type == FS_T_DIR ? 0 : FS_T_DIR;
 	if (e->names == 0 || named == e->type || (e->names > 1 && e->name_type2 != named))
 		return 0;
-	if (!ck__known_type(e->type))
+	if (!ck__known_type(e->type) || (e->type == FS_T_SYMLINK && e->odd)) /* a target is odd */
 		return ck__known_type(named) ? named : 0;
 	if (named == FS_T_DIR && e->has_entry)
 		return FS_T_DIR;
@@ -141,13 +140,8 @@ static uint16_t other_type(struct ck *c, const struct ck_inode *e)
 
 static int collect_type(struct ck *c, const struct ck_inode *e)
 {
-	struct ck_suspect s = {
-		.kind = CK_WRONG_TYPE, .ino = e->ino, .dir = e->dir, .hash = e->hash};
 	int err = 0;
 
-	s.count = other_type(c, e);
-	if (s.count)
-		return ask(c, &s);
 	if (e->names > 0 && e->name_type != e->type)
 		err = ask_name(c, CK_TYPE, e->dir, e->hash, e->ino);
 	if (!err && e->names > 1 && e->name_type2 != e->type)
@@ -157,16 +151,31 @@ static int collect_type(struct ck *c, const struct ck_inode *e)
 	return err;
 }
 
+static int collect_odd(struct ck *c, const struct ck_inode *e)
+{
+	bool removed = e->nlink == 0, held = e->names > 0 || e->has_entry;
+
+	return e->odd || (e->orphan != removed && !(removed && held))
+		       ? ask_ino(c, CK_FIELDS, e->ino)
+		       : 0;
+}
+
 static int collect_inode(struct ck *c, const struct ck_inode *e)
 {
-	int err = 0;
+	struct ck_suspect typed = {
+		.kind = CK_WRONG_TYPE, .ino = e->ino, .dir = e->dir, .hash = e->hash};
+	int err;
 
+	if (!e->present && e->ino != FS_ROOT_INO)
+		return collect_absent(c, e);
+	if (e->ino == FS_ROOT_INO && (!e->present || e->bad || e->nlink == 0))
+		return 0; /* collect_root */
 	if (e->bad)
 		return ask_whole(c, CK_LOST, e); /* nothing else can be said of it */
-	if (!e->present)
-		return e->ino == FS_ROOT_INO ? 0 : collect_absent(c, e);
-	if (e->odd)
-		err = ask_ino(c, CK_FIELDS, e->ino);
+	typed.count = e->nlink > 0 ? other_type(c, e) : 0;
+	if (typed.count)
+		return ask(c, &typed); /* then the rest can be said */
+	err = collect_odd(c, e);
 	if (!err && e->nlink == 0)
 		return collect_removed(c, e);
 	if (!err)
@@ -252,6 +261,8 @@ static int collect_unowned(struct ck *c)
 
 		if (!d->stored || d->owner || d->reaped)
 			continue;
+		if (e && e->present && (e->bad || other_type(c, e) == FS_T_FILE))
+			continue; /* its own, as will be seen */
 		if (e && !e->present && e->names > 0) { /* it would be this name's */
 			s.dir = e->dir;
 			s.hash = e->hash;

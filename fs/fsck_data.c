@@ -191,6 +191,36 @@ int ck__block_seen(struct ck *c, uint64_t data_id, bool *any)
 	return err;
 }
 
+/* The file of this number says that all its blocks are there, under another number where none is. */
+static int is_missed(struct ck *c, fs_ino ino, struct fs_inode *rec, bool *missed)
+{
+	bool any;
+	int err = fs__inode_get(c->fs, ino, rec);
+
+	*missed = false;
+	if (err)
+		return err == ERR_STALE || err == ERR_CORRUPT ? 0 : err;
+	if (rec->type != FS_T_FILE || rec->nlink == 0 || rec->holes || rec->size == 0)
+		return 0;
+	err = ck__block_seen(c, rec->data_id, &any);
+	*missed = !err && !any && rec->data_id != ino;
+	return err;
+}
+
+static int mend_data(struct ck *c, const struct ck_suspect *s, bool any)
+{
+	struct fs_inode rec;
+	bool missed;
+	int err;
+
+	if (!any)
+		return fs__reap_blocks(c->fs, s->data_id);
+	err = is_missed(c, s->data_id, &rec, &missed);
+	if (err)
+		return err;
+	return missed ? ck__give_back(c, s->data_id, &rec) : ck__rebuild_file(c, s);
+}
+
 /* Its file's record is lost, or does not tell of it any more: what there is of it gets a file. Records of
  * stripes alone hold nothing. A damaged inode does not say which data it has: then it has to wait. */
 int ck__verify_data(struct ck *c, const struct ck_suspect *s)
@@ -201,9 +231,7 @@ int ck__verify_data(struct ck *c, const struct ck_suspect *s)
 	if (err)
 		return err;
 	ck__line(c, "data %llu belongs to no file", (ull)s->data_id);
-	if (tried)
-		err = any ? ck__rebuild_file(c, s) : fs__reap_blocks(c->fs, s->data_id);
-	ck__problem(c, tried, err);
+	ck__problem(c, tried, tried ? mend_data(c, s, any) : 0);
 	return 0;
 }
 

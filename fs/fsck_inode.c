@@ -64,8 +64,7 @@ static bool bad_size(const struct fs_inode *rec)
 
 bool ck__odd(struct slice value, const struct fs_inode *rec)
 {
-	return bad_bytes(value, rec) || bad_target(value, rec) || bad_time(rec) || bad_size(rec) ||
-	       rec->orphan != (rec->nlink == 0);
+	return bad_bytes(value, rec) || bad_target(value, rec) || bad_time(rec) || bad_size(rec);
 }
 
 static const char *oddity(struct slice value, const struct fs_inode *rec)

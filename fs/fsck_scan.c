@@ -48,6 +48,7 @@ static int own_data(struct ck *c, fs_ino ino, uint64_t data_id)
 		return ERR_NOMEM;
 	in_use(c, data_id);
 	s.dir = d->owner;
+	d->shared = d->owner != 0;
 	if (!d->owner)
 		d->owner = ino;
 	return s.dir && c->round == 0 ? ck__suspect(&c->verify, &s) : 0;
@@ -64,6 +65,7 @@ static void keep_inode(struct ck_inode *e, const struct fs_inode *rec)
 	e->type = (uint8_t)rec->type;
 	e->xattrs = rec->xattrs;
 	e->holes = rec->holes;
+	e->orphan = rec->orphan;
 }
 
 static int take_inode(struct ck *c, fs_ino ino, const struct txn_item *it)

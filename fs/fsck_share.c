@@ -56,19 +56,19 @@ static void set_data(struct fs_op *op, fs_ino ino, uint64_t data_id)
 	fs__touch_ctime(op, ino);
 }
 
-static int give_back(struct ck *c, const struct pair *p)
+int ck__give_back(struct ck *c, fs_ino ino, const struct fs_inode *rec)
 {
 	struct fs_op op;
 	struct fs_key k;
 	int err;
 
 	fs__op_begin(&op, c->fs);
-	if_same(&op, p->other, &p->other_rec);
-	fs__key_reap(&k, p->other, FS_REAP_DATA);
+	if_same(&op, ino, rec);
+	fs__key_reap(&k, ino, FS_REAP_DATA);
 	txn_if_absent(&op.m, fs__key_slice(&k));
-	set_data(&op, p->other, p->other);
+	set_data(&op, ino, ino);
 	err = ck__finish(&op);
-	fs__hint_inode_drop(c->fs, p->other);
+	fs__hint_inode_drop(c->fs, ino);
 	return err;
 }
 
@@ -186,7 +186,7 @@ int ck__verify_shared(struct ck *c, const struct ck_suspect *s)
 	ck__line(c, "file %llu has the data of file %llu", (ull)p.other, (ull)p.keeper);
 	own = ck__data(c, p.other);
 	if (tried && own && own->blocks && !own->owner && !own->reaped)
-		mend = give_back(c, &p);
+		mend = ck__give_back(c, p.other, &p.other_rec);
 	else if (tried)
 		mend = give_copy(c, &p);
 	ck__problem(c, tried, mend);

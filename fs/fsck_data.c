@@ -221,8 +221,8 @@ static int mend_data(struct ck *c, const struct ck_suspect *s, bool any)
 	return missed ? ck__give_back(c, s->data_id, &rec) : ck__rebuild_file(c, s);
 }
 
-/* Its file's record is lost, or does not tell of it any more: what there is of it gets a file. Records of
- * stripes alone hold nothing. A damaged inode does not say which data it has: then it has to wait. */
+/* Its file's record is lost, or does not tell of it any more: what there is of it gets a file. Records
+ * of stripes alone hold nothing. A damaged inode does not say which data it has: then it has to wait. */
 int ck__verify_data(struct ck *c, const struct ck_suspect *s)
 {
 	bool tried = ck__repairs(c) && c->bad_inodes == 0, any;

@@ -5,7 +5,7 @@
 
 typedef unsigned long long ull;
 
-/* Numbers that mounts have in hand are above all that are in use: a counter set right leaves them out. */
+/* Numbers that mounts have in hand are above all that are in use: a new counter leaves them out. */
 #define IN_HAND_MAX (1u << 20)
 
 static const struct txn_field whole = {.offset = 0, .width = 8};

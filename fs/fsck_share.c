@@ -1,5 +1,5 @@
-/* Two files with the same data. One keeps it: whose number it has, else the older one. The other gets its
- * own back, if there is such data and it is nobody's; else a copy. */
+/* Two files with the same data. One keeps it: whose number it has, else the older one. The other gets
+ * its own back, if there is such data and it is nobody's; else a copy. */
 #include "base/bytes.h"
 #include "fs/fsck.h"
 

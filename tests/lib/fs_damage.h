@@ -75,8 +75,8 @@ struct fsd_case {
 	uint64_t hash_mask; /* 0: of all bits */
 };
 
-/* Each on a new cluster: fsck tells of these kinds and changes nothing; with repair it mends all of it; a
- * second run is clean; the checker of the tests agrees; and what was not to be spoiled is as it was. */
+/* Each on a new cluster: fsck tells of these kinds and changes nothing; with repair it mends all of it;
+ * a second run is clean; the checker of the tests agrees; and what was not to be spoiled is as it was. */
 void fsd_run_cases(const struct fsd_case *cases, size_t count);
 
 #endif

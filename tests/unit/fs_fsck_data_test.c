@@ -1,5 +1,5 @@
-/* Each kind of damage to data, to what waits to be removed, to attributes and locks: fsck tells of exactly
- * that, mends it, and costs nobody anything that could be reached. */
+/* Each kind of damage to data, to what waits to be removed, to attributes and locks: fsck tells of
+ * exactly that, mends it, and costs nobody anything that could be reached. */
 #include <stdio.h>
 
 #include "base/bytes.h"

@@ -1,5 +1,5 @@
-/* Each kind of damage to names, inodes and the store's own keys: fsck tells of exactly that, mends it, and
- * costs nobody anything that could be reached. */
+/* Each kind of damage to names, inodes and the store's own keys: fsck tells of exactly that, mends it,
+ * and costs nobody anything that could be reached. */
 #include <stdio.h>
 
 #include "base/bytes.h"

@@ -28,10 +28,7 @@ static struct slice target_of(struct slice value)
 /* As much of it as can be a target. */
 static size_t target_len(struct slice target)
 {
-	size_t len = target.len < FS_SYMLINK_MAX ? target.len : FS_SYMLINK_MAX;
-	const uint8_t *nul = len ? memchr(target.p, 0, len) : NULL;
-
-	return nul ? (size_t)(nul - target.p) : len;
+	return target.len < FS_SYMLINK_MAX ? target.len : FS_SYMLINK_MAX;
 }
 
 static bool bad_target(struct slice value, const struct fs_inode *rec)

@@ -11,10 +11,10 @@
 
 static const char help[] =
 	"usage: paxfs fsck [--repair] [--quiet | --progress] [-o json]\n\n"
-	"Checks all that the file system of a running store keeps, while it is in use: names, inodes,\n"
-	"link counts, parents, sizes, blocks, holes, attributes, access lists, locks, what waits to be\n"
-	"removed. What looks wrong is looked at again before it is reported. Each line says what it is,\n"
-	"and in parentheses the group that has it and a path, where there is one.\n\n"
+	"Checks all that the file system of a running store keeps, while it is in use: names,\n"
+	"inodes, link counts, parents, sizes, blocks, holes, attributes, access lists, locks, what\n"
+	"waits to be removed. What looks wrong is looked at again before it is reported. Each line\n"
+	"says what it is, and in parentheses the group that has it and a path, if there is one.\n\n"
 	"  -R, --repair           mend what can be mended; what has lost its name goes to /lost+found\n"
 	"  -q, --quiet            no progress (the default when stderr is no terminal)\n"
 	"  -P, --progress         progress, also when it is none\n" CLI_CLIENT_HELP

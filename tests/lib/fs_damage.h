@@ -76,7 +76,7 @@ struct fsd_case {
 };
 
 /* Each on a new cluster: fsck tells of these kinds and changes nothing; with repair it mends all of it;
- * a second run is clean; the checker of the tests agrees; and what was not to be spoiled is as it was. */
+ * a second run is clean; the checker of the tests agrees; what was not to be spoiled is as it was. */
 void fsd_run_cases(const struct fsd_case *cases, size_t count);
 
 #endif

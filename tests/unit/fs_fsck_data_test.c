@@ -404,14 +404,12 @@ static void locks_damaged(struct fsx_mount *m, struct fsd_tree *t)
 
 static void a_wait(struct fsx_mount *m, struct fsd_tree *t)
 {
+	struct fs_lock l = {.kind = FS_LOCK_POSIX, .session = DEAD, .owner = 1, .ticket = 2};
 	struct fs_key k;
 	uint8_t b[8];
 
 	le64_put(b, t->f);
-	fs__meta_key(&k, FS_KEY_LOCK_WAIT);
-	fs__key_u64(&k, DEAD);
-	fs__key_u64(&k, 1);
-	fs__key_u64(&k, 2);
+	lock__index_key(&k, &l);
 	fsd_put(m, &k, slice_of(b, sizeof(b)));
 	fs__key_u64(&k, 3);
 	fsd_put(m, &k, slice_of(b, sizeof(b)));

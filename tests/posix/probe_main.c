@@ -10,15 +10,20 @@
 
 #define CASE_SECONDS 60u
 
-extern const struct probe_suite probe_open, probe_write, probe_truncate, probe_fallocate, probe_lseek,
-	probe_copy_file_range, probe_stat, probe_statfs, probe_rename, probe_link, probe_unlink,
-	probe_mkdir, probe_mknod, probe_symlink, probe_chmod, probe_utimens, probe_readdir;
+extern const struct probe_suite probe_open, probe_flags, probe_path, probe_read, probe_write,
+	probe_fsync, probe_mmap, probe_truncate, probe_fallocate, probe_lseek,
+	probe_copy_file_range, probe_stat, probe_access, probe_statfs, probe_rename,
+	probe_link, probe_unlink, probe_rmdir, probe_mkdir, probe_mknod, probe_symlink,
+	probe_readlink, probe_chmod, probe_chown, probe_sticky, probe_utimens, probe_readdir,
+	probe_xattr, probe_flock, probe_fcntl;
 
 static const struct probe_suite *const suites[] = {
-	&probe_open,	 &probe_write,	&probe_truncate,	&probe_fallocate, &probe_lseek,
-	&probe_copy_file_range, &probe_stat,	&probe_statfs,		&probe_rename,	  &probe_link,
-	&probe_unlink,	 &probe_mkdir,	&probe_mknod,		&probe_symlink,	  &probe_chmod,
-	&probe_utimens, &probe_readdir,
+	&probe_open, &probe_flags, &probe_path, &probe_read, &probe_write, &probe_fsync,
+	&probe_mmap, &probe_truncate, &probe_fallocate, &probe_lseek, &probe_copy_file_range,
+	&probe_stat, &probe_access, &probe_statfs, &probe_rename, &probe_link, &probe_unlink,
+	&probe_rmdir, &probe_mkdir, &probe_mknod, &probe_symlink, &probe_readlink,
+	&probe_chmod, &probe_chown, &probe_sticky, &probe_utimens, &probe_readdir,
+	&probe_xattr, &probe_flock, &probe_fcntl,
 };
 
 char probe_there[PATH_MAX];

@@ -116,8 +116,10 @@ part unit make_part test-unit || true
 part asan make_part asan || true
 part fuzz-regress make_part fuzz-regress || true
 if [ "$(id -u)" -ne 0 ]; then
-	not_run+=("system: needs root to mount; use: sudo make test")
+	not_run+=("posix, suites, system: need root to mount; use: sudo make test")
 else
+	part posix make_part test-posix || true
+	part suites make_part suites-quick || true
 	part system make_part test-system || true
 fi
 beside_end

@@ -70,9 +70,18 @@ static void of_a_dangling_link(void)
 	DOES(faccessat(AT_FDCWD, "l", F_OK, AT_SYMLINK_NOFOLLOW));
 }
 
-static long nothing(void) { return access("f", F_OK); }
-static long an_unknown_mode(void) { return access(".", 8); }
-static long at_nothing(void) { return faccessat(-1, "f", F_OK, 0); }
+static long nothing(void)
+{
+	return access("f", F_OK);
+}
+static long an_unknown_mode(void)
+{
+	return access(".", 8);
+}
+static long at_nothing(void)
+{
+	return faccessat(-1, "f", F_OK, 0);
+}
 
 static long through_a_file(void)
 {
@@ -89,16 +98,9 @@ static long without_search(void)
 }
 
 static const struct probe_case cases[] = {
-	OK(bits_of_the_owner),
-	OK(bits_of_the_group),
-	OK(what_root_may),
-	OK(real_and_effective),
-	OK(changed_by_another),
-	OK(of_a_dangling_link),
-	FAILS(nothing, ENOENT),
-	FAILS(an_unknown_mode, EINVAL),
-	FAILS(at_nothing, EBADF),
-	FAILS(through_a_file, ENOTDIR),
-	FAILS(without_search, EACCES),
+	OK(bits_of_the_owner),		OK(bits_of_the_group),		OK(what_root_may),
+	OK(real_and_effective),		OK(changed_by_another),		OK(of_a_dangling_link),
+	FAILS(nothing, ENOENT),		FAILS(an_unknown_mode, EINVAL), FAILS(at_nothing, EBADF),
+	FAILS(through_a_file, ENOTDIR), FAILS(without_search, EACCES),
 };
 PROBE_SUITE(access);

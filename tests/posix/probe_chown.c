@@ -77,9 +77,18 @@ static void rights_go_at_once(void)
 	WANT_ERRNO(open("f", O_RDONLY), EACCES);
 }
 
-static long nothing(void) { return fchown(-1, 0, 0); }
-static long a_dangling_link(void) { return DOES(symlink("x", "l")), chown("l", 1, 1); }
-static long unknown_flags(void) { return touch("f"), fchownat(AT_FDCWD, "f", 1, 1, 0x800000); }
+static long nothing(void)
+{
+	return fchown(-1, 0, 0);
+}
+static long a_dangling_link(void)
+{
+	return DOES(symlink("x", "l")), chown("l", 1, 1);
+}
+static long unknown_flags(void)
+{
+	return touch("f"), fchownat(AT_FDCWD, "f", 1, 1, 0x800000);
+}
 
 static long owner_by_its_owner(void)
 {

@@ -107,7 +107,10 @@ static void who_is_in_the_way(void)
 
 		l = range(F_RDLCK, 0, 0);
 		DOES(fcntl(there, F_GETLK, &l));
-		_exit(l.l_type == F_WRLCK && l.l_start == 10 && l.l_len == 10 && l.l_whence == SEEK_SET ? 0 : 1);
+		_exit(l.l_type == F_WRLCK && l.l_start == 10 && l.l_len == 10 &&
+				      l.l_whence == SEEK_SET
+			      ? 0
+			      : 1);
 	}
 	waitpid(pid, &status, 0);
 	WANT_EQ(status, 0);
@@ -201,7 +204,10 @@ static void who_is_in_the_way_of_an_open_file(void)
 	WANT_EQ(l.l_len, 4);
 }
 
-static void on_signal(int sig) { (void)sig; }
+static void on_signal(int sig)
+{
+	(void)sig;
+}
 
 static int interrupted_at(int how)
 {
@@ -215,8 +221,14 @@ static int interrupted_at(int how)
 	return lock(fd, how, F_RDLCK, 0, 1);
 }
 
-static long interrupted(void) { return interrupted_at(F_SETLKW); }
-static long interrupted_open_file(void) { return interrupted_at(F_OFD_SETLKW); }
+static long interrupted(void)
+{
+	return interrupted_at(F_SETLKW);
+}
+static long interrupted_open_file(void)
+{
+	return interrupted_at(F_OFD_SETLKW);
+}
 
 static long a_circle(void) /* each of two holds what the other wants */
 {
@@ -261,11 +273,26 @@ static long write_lock_of_a_read_only_handle(void)
 	return lock(open("f", O_RDONLY), F_SETLK, F_WRLCK, 0, 0);
 }
 
-static long negative_start(void) { return lock(file("f", ""), F_SETLK, F_WRLCK, -1, 1); }
-static long before_the_start(void) { return lock(file("f", ""), F_SETLK, F_WRLCK, 5, -6); }
-static long behind_all_numbers(void) { return lock(file("f", ""), F_SETLK, F_WRLCK, INT64_MAX, 2); }
-static long an_unknown_type(void) { return lock(file("f", ""), F_SETLK, 77, 0, 0); }
-static long nothing(void) { return lock(-1, F_SETLK, F_WRLCK, 0, 0); }
+static long negative_start(void)
+{
+	return lock(file("f", ""), F_SETLK, F_WRLCK, -1, 1);
+}
+static long before_the_start(void)
+{
+	return lock(file("f", ""), F_SETLK, F_WRLCK, 5, -6);
+}
+static long behind_all_numbers(void)
+{
+	return lock(file("f", ""), F_SETLK, F_WRLCK, INT64_MAX, 2);
+}
+static long an_unknown_type(void)
+{
+	return lock(file("f", ""), F_SETLK, 77, 0, 0);
+}
+static long nothing(void)
+{
+	return lock(-1, F_SETLK, F_WRLCK, 0, 0);
+}
 
 static long an_open_file_with_a_pid(void)
 {

@@ -42,10 +42,21 @@ static void append_behind_the_others(void)
 	WANT_EQ(write(fd, "a", 1), 1);
 	WANT_EQ(pwrite(there, "bcd", 3, 1), 3);
 	WANT_EQ(write(fd, "e", 1), 1);
-	WANT_EQ(lseek(fd, 0, SEEK_CUR), 5);
+	contents("f", "abcde");
 	DOES(ftruncate(there, 2));
 	WANT_EQ(write(fd, "f", 1), 1);
 	contents("f", "abf");
+}
+
+static void append_tells_where(
+	void) /* of one mount's; another's end is not known to the kernel's file (docs) */
+{
+	int fd = open("f", O_CREAT | O_WRONLY | O_APPEND, 0644), other = open("f", O_WRONLY);
+
+	WANT_EQ(write(other, "abc", 3), 3);
+	WANT_EQ(write(fd, "d", 1), 1);
+	WANT_EQ(lseek(fd, 0, SEEK_CUR), 4);
+	contents("f", "abcd");
 }
 
 static void append_set_later(void)
@@ -59,7 +70,8 @@ static void append_set_later(void)
 
 static void direct(void)
 {
-	int fd = open("f", O_CREAT | O_RDWR | O_DIRECT, 0644), there = open(see("f"), O_RDONLY | O_DIRECT);
+	int fd = open("f", O_CREAT | O_RDWR | O_DIRECT, 0644),
+	    there = open(see("f"), O_RDONLY | O_DIRECT);
 	char *p = NULL;
 
 	WANT_EQ(posix_memalign((void **)&p, 65536, 65536), 0);
@@ -227,10 +239,22 @@ static long a_program_that_is_written(void)
 	return execv("prog", argv);
 }
 
-static long truncate_a_directory(void) { return open(".", O_RDONLY | O_TRUNC); }
-static long exclusive_of_a_directory(void) { return open(".", O_RDONLY | O_CREAT | O_EXCL, 0644); }
-static long to_make_with_a_slash(void) { return open("f/", O_WRONLY | O_CREAT, 0644); }
-static long at_nothing(void) { return openat(-1, "f", O_RDONLY); }
+static long truncate_a_directory(void)
+{
+	return open(".", O_RDONLY | O_TRUNC);
+}
+static long exclusive_of_a_directory(void)
+{
+	return open(".", O_RDONLY | O_CREAT | O_EXCL, 0644);
+}
+static long to_make_with_a_slash(void)
+{
+	return open("f/", O_WRONLY | O_CREAT, 0644);
+}
+static long at_nothing(void)
+{
+	return openat(-1, "f", O_RDONLY);
+}
 
 static long at_a_file(void)
 {
@@ -291,6 +315,7 @@ static const struct probe_case cases[] = {
 	OK(creates_behind_a_dangling_link),
 	OK(append_has_no_offset),
 	OK(append_behind_the_others),
+	OK(append_tells_where),
 	OK(append_set_later),
 	OK(direct),
 	OK(direct_beside_pages),

@@ -110,7 +110,10 @@ static void waits(void)
 	WANT_EQ(status, 0);
 }
 
-static void on_signal(int sig) { (void)sig; }
+static void on_signal(int sig)
+{
+	(void)sig;
+}
 
 static long interrupted(void)
 {
@@ -124,13 +127,13 @@ static long interrupted(void)
 	return flock(here, LOCK_EX);
 }
 
-static void of_a_directory(void)
+static void of_a_directory(void) /* which FUSE keeps to the mount */
 {
 	int a, b;
 
 	DOES(mkdir("d", 0755));
 	a = open("d", O_RDONLY);
-	b = open(see("d"), O_RDONLY);
+	b = open("d", O_RDONLY);
 	DOES(flock(a, LOCK_EX));
 	WANT_ERRNO(flock(b, LOCK_SH | LOCK_NB), EWOULDBLOCK);
 }
@@ -144,8 +147,14 @@ static void not_with_fcntl(void)
 	DOES(fcntl(there, F_SETLK, &l));
 }
 
-static long nothing(void) { return flock(-1, LOCK_EX); }
-static long an_unknown_operation(void) { return flock(file("f", ""), 16); }
+static long nothing(void)
+{
+	return flock(-1, LOCK_EX);
+}
+static long an_unknown_operation(void)
+{
+	return flock(file("f", ""), 16);
+}
 
 static long a_path(void)
 {

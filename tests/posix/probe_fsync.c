@@ -49,7 +49,10 @@ static void takes_no_time_along(void) /* what is not written needs no new times 
 	WANT_EQ(is.st_ctim.tv_nsec, was.st_ctim.tv_nsec);
 }
 
-static long nothing(void) { return fsync(-1); }
+static long nothing(void)
+{
+	return fsync(-1);
+}
 
 static long a_pipe(void)
 {
@@ -71,8 +74,14 @@ static long a_path(void)
 	return fsync(open("f", O_PATH));
 }
 
-static long unknown_flags(void) { return sync_file_range(file("f", "abc"), 0, 2, 64); }
-static long a_negative_range(void) { return sync_file_range(file("f", "abc"), -1, 2, 0); }
+static long unknown_flags(void)
+{
+	return sync_file_range(file("f", "abc"), 0, 2, 64);
+}
+static long a_negative_range(void)
+{
+	return sync_file_range(file("f", "abc"), -1, 2, 0);
+}
 
 static const struct probe_case cases[] = {
 	OK(of_files),

@@ -73,7 +73,8 @@ static void what_others_wrote(void)
 	p = mapped(open("f", O_RDONLY), 6, PROT_READ, MAP_SHARED);
 	WANT_EQ(p[0], 'a');
 	WANT_EQ(pwrite(there, "X", 1, 0), 1);
-	WANT_EQ(pread(open("f", O_RDONLY), b, 1, 0), 1); /* whoever asks gets it; and then the mapping has it */
+	WANT_EQ(pread(open("f", O_RDONLY), b, 1, 0),
+		1); /* whoever asks gets it; and then the mapping has it */
 	WANT_EQ(b[0], 'X');
 	WANT_EQ(p[0], 'X');
 }
@@ -200,7 +201,8 @@ static long of_an_appending_handle(void)
 static long made_writable_later(void)
 {
 	touch("f");
-	return mprotect(mapped(open("f", O_RDONLY), 4096, PROT_READ, MAP_SHARED), 4096, PROT_READ | PROT_WRITE);
+	return mprotect(mapped(open("f", O_RDONLY), 4096, PROT_READ, MAP_SHARED), 4096,
+			PROT_READ | PROT_WRITE);
 }
 
 static long no_length(void)
@@ -215,7 +217,10 @@ static long between_pages(void)
 	return map("f", O_RDWR, PROT_READ, MAP_SHARED, 4096, 100);
 }
 
-static long a_directory(void) { return map(".", O_RDONLY, PROT_READ, MAP_SHARED, 4096, 0); }
+static long a_directory(void)
+{
+	return map(".", O_RDONLY, PROT_READ, MAP_SHARED, 4096, 0);
+}
 
 static long a_fifo(void)
 {
@@ -239,7 +244,8 @@ static long sync_of_nothing(void)
 
 static long sync_both_ways(void)
 {
-	return msync(mapped(file("f", "abc"), 4096, PROT_READ, MAP_SHARED), 4096, MS_SYNC | MS_ASYNC);
+	return msync(mapped(file("f", "abc"), 4096, PROT_READ, MAP_SHARED), 4096,
+		     MS_SYNC | MS_ASYNC);
 }
 
 static const struct probe_case cases[] = {

@@ -1,4 +1,5 @@
-/* Lengths of names and paths, symbolic links on the way, odd bytes: of every call that takes a path. */
+/* Lengths of names and paths, symbolic links on the way, odd bytes: of every call that takes a
+ * path. */
 #include <dirent.h>
 #include <sys/statfs.h>
 #include <sys/xattr.h>
@@ -102,7 +103,8 @@ static void paths_of_4096(void)
 	WANT_ERRNO(chmod(p, 0644), ENAMETOOLONG);
 }
 
-static void deeper_than_a_path(void) /* directories whose path is longer than any that can be given */
+static void
+deeper_than_a_path(void) /* directories whose path is longer than any that can be given */
 {
 	char name[256];
 	int fd = open(".", O_RDONLY);
@@ -230,12 +232,30 @@ static void what_cannot_be_searched(void)
 	WANT_ERRNO(chdir(see("d")), EACCES);
 }
 
-static long through_41_links(void) { return chain(41), open("l41", O_RDONLY); }
-static long from_nowhere(void) { return open((const char *)(uintptr_t)1, O_RDONLY); }
-static long no_name(void) { return mkdir("", 0755); }
-static long unlink_of_dot(void) { return unlink("."); }
-static long rmdir_of_dot_dot(void) { return rmdir(".."); }
-static long link_to_dot(void) { return touch("f"), link("f", "."); }
+static long through_41_links(void)
+{
+	return chain(41), open("l41", O_RDONLY);
+}
+static long from_nowhere(void)
+{
+	return open((const char *)(uintptr_t)1, O_RDONLY);
+}
+static long no_name(void)
+{
+	return mkdir("", 0755);
+}
+static long unlink_of_dot(void)
+{
+	return unlink(".");
+}
+static long rmdir_of_dot_dot(void)
+{
+	return rmdir("..");
+}
+static long link_to_dot(void)
+{
+	return touch("f"), link("f", ".");
+}
 
 static const struct probe_case cases[] = {
 	OK(names_of_255),

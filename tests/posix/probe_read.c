@@ -4,7 +4,8 @@
 
 static void far_offsets(void) /* beyond 32 and 40 bits */
 {
-	static const off_t offsets[] = {(1ll << 31) - 2, (1ll << 32) - 2, (1ll << 40) + 1, 1ll << 43};
+	static const off_t offsets[] = {(1ll << 31) - 2, (1ll << 32) - 2, (1ll << 40) + 1,
+					1ll << 43};
 	int fd = file("f", ""), there = open(see("f"), O_RDONLY);
 	char b[8];
 
@@ -63,7 +64,8 @@ static void the_offset_moves(void)
 	WANT_EQ(read(fd, b, 8), 0);
 }
 
-static void across_blocks(void) /* every way in which a read can lie over the edges of blocks and pages */
+static void
+across_blocks(void) /* every way in which a read can lie over the edges of blocks and pages */
 {
 	static const off_t edges[] = {4096, 32768, 65536, 131072};
 	static char want[200000], got[200000];
@@ -121,7 +123,10 @@ static long into_nothing(void)
 	return preadv(file("f", "abc"), &v, 1, 0);
 }
 
-static long of_nothing(void) { return read(-1, NULL, 0); }
+static long of_nothing(void)
+{
+	return read(-1, NULL, 0);
+}
 
 static long too_many(void)
 {
@@ -139,17 +144,9 @@ static long a_path(void)
 }
 
 static const struct probe_case cases[] = {
-	OK(far_offsets),
-	OK_HERE(the_last_byte),
-	OK(at_the_end),
-	OK(the_offset_moves),
-	OK(across_blocks),
-	OK(scatters),
-	FAILS(negative, EINVAL),
-	FAILS(of_a_pipe, ESPIPE),
-	FAILS(into_nothing, EFAULT),
-	FAILS(of_nothing, EBADF),
-	FAILS(too_many, EINVAL),
-	FAILS(a_path, EBADF),
+	OK(far_offsets),	  OK_HERE(the_last_byte),   OK(at_the_end),
+	OK(the_offset_moves),	  OK(across_blocks),	    OK(scatters),
+	FAILS(negative, EINVAL),  FAILS(of_a_pipe, ESPIPE), FAILS(into_nothing, EFAULT),
+	FAILS(of_nothing, EBADF), FAILS(too_many, EINVAL),  FAILS(a_path, EBADF),
 };
 PROBE_SUITE(read);

@@ -73,7 +73,10 @@ static long a_link_with_a_slash(void)
 	return rmdir("l/");
 }
 
-static long a_fifo(void) { return DOES(mkfifo("p", 0644)), rmdir(see("p")); }
+static long a_fifo(void)
+{
+	return DOES(mkfifo("p", 0644)), rmdir(see("p"));
+}
 static long of_what_is_there_on_the_other(void)
 {
 	DOES(mkdir("d", 0755));
@@ -89,8 +92,14 @@ static long without_permission(void)
 	return rmdir(see("d"));
 }
 
-static long no_name(void) { return rmdir(""); }
-static long the_root(void) { return rmdir("/"); }
+static long no_name(void)
+{
+	return rmdir("");
+}
+static long the_root(void)
+{
+	return rmdir("/");
+}
 
 static const struct probe_case cases[] = {
 	OK(takes_it),

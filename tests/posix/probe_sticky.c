@@ -92,7 +92,8 @@ static void set_by_another_too(void)
 	WANT_EQ(seen("d/a").st_gid, 0);
 }
 
-static void not_for_programs_of_others(void) /* a new file gets no set-group-id bit of a group that is not one's own */
+static void not_for_programs_of_others(
+	void) /* a new file gets no set-group-id bit of a group that is not one's own */
 {
 	directory("d", 0, 02777);
 	DOES(chown("d", 0, 77));

@@ -82,8 +82,14 @@ static void lengths_that_fit(size_t len)
 	free(b);
 }
 
-static void of_3000_bytes(void) { lengths_that_fit(3000); }
-static void of_65536_bytes(void) { lengths_that_fit(65536); }
+static void of_3000_bytes(void)
+{
+	lengths_that_fit(3000);
+}
+static void of_65536_bytes(void)
+{
+	lengths_that_fit(65536);
+}
 
 static void moves_ctime_only(void)
 {
@@ -144,16 +150,46 @@ static long set(const char *name, const char *attribute, size_t len, int flags)
 	return lsetxattr(name, attribute, value, len, flags);
 }
 
-static long not_there_yet(void) { return touch("f"), set("f", "user.a", 1, XATTR_REPLACE); }
-static long unknown_flags(void) { return touch("f"), set("f", "user.a", 1, 8); }
-static long too_long(void) { return touch("f"), set("f", "user.a", 65537, 0); }
-static long unknown_names(void) { return touch("f"), set("f", "other.a", 1, 0); }
-static long nothing_behind_user(void) { return touch("f"), set("f", "user.", 1, 0); }
-static long no_attribute(void) { return touch("f"), set("f", "", 1, 0); }
-static long no_file(void) { return set("f", "user.a", 1, 0); }
-static long remove_nothing(void) { return touch("f"), removexattr("f", "user.a"); }
-static long get_nothing(void) { return touch("f"), getxattr("f", "user.a", NULL, 0); }
-static long of_no_handle(void) { return fgetxattr(-1, "user.a", NULL, 0); }
+static long not_there_yet(void)
+{
+	return touch("f"), set("f", "user.a", 1, XATTR_REPLACE);
+}
+static long unknown_flags(void)
+{
+	return touch("f"), set("f", "user.a", 1, 8);
+}
+static long too_long(void)
+{
+	return touch("f"), set("f", "user.a", 65537, 0);
+}
+static long unknown_names(void)
+{
+	return touch("f"), set("f", "other.a", 1, 0);
+}
+static long nothing_behind_user(void)
+{
+	return touch("f"), set("f", "user.", 1, 0);
+}
+static long no_attribute(void)
+{
+	return touch("f"), set("f", "", 1, 0);
+}
+static long no_file(void)
+{
+	return set("f", "user.a", 1, 0);
+}
+static long remove_nothing(void)
+{
+	return touch("f"), removexattr("f", "user.a");
+}
+static long get_nothing(void)
+{
+	return touch("f"), getxattr("f", "user.a", NULL, 0);
+}
+static long of_no_handle(void)
+{
+	return fgetxattr(-1, "user.a", NULL, 0);
+}
 
 static long too_long_a_name(void)
 {
@@ -164,8 +200,14 @@ static long too_long_a_name(void)
 	return set("f", name, 1, 0);
 }
 
-static long user_of_a_link(void) { return DOES(symlink("x", "l")), set("l", "user.a", 1, 0); }
-static long user_of_a_fifo(void) { return DOES(mkfifo("p", 0666)), set("p", "user.a", 1, 0); }
+static long user_of_a_link(void)
+{
+	return DOES(symlink("x", "l")), set("l", "user.a", 1, 0);
+}
+static long user_of_a_fifo(void)
+{
+	return DOES(mkfifo("p", 0666)), set("p", "user.a", 1, 0);
+}
 
 static long set_of_another_s(void)
 {

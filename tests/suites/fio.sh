@@ -41,11 +41,11 @@ run_half() { # run_half DIR OFFSET SIZE ARGUMENT
 }
 
 suite() {
-	local big=256M mid=64M small=32M
-	[ "$QUICK" ] && big=32M mid=8M small=4M
+	local odd=20000000 big=256M mid=64M small=32M
+	[ "$QUICK" ] && odd=2000000 big=16M mid=4M small=2M
 	check "sequential, $big, 1 MiB" cross seq --rw=write --bs=1M --size=$big --ioengine=psync
-	check "random, $mid, 4 KiB, fsync each 256" cross rnd4 --rw=randwrite --bs=4k --size=$mid \
-		--ioengine=psync --fsync=256
+	check "random, $mid, 4 KiB, fsync each 64" cross rnd4 --rw=randwrite --bs=4k --size=$mid \
+		--ioengine=psync --fsync=64
 	check "random, $big, 64 KiB" cross rnd64 --rw=randwrite --bs=64k --size=$big --ioengine=psync
 	check "random, $mid, 32 KiB, direct, asynchronous" cross direct --rw=randwrite --bs=32k --size=$mid \
 		--ioengine=libaio --iodepth=8 --direct=1
@@ -53,9 +53,9 @@ suite() {
 		--ioengine=psync --direct=1
 	check "random, $mid, 4 KiB, shared mapping" cross map --rw=randwrite --bs=4k --size=$mid \
 		--ioengine=mmap --end_fsync=1
-	check "blocks of 10,000 bytes, 10 MB" cross odd --rw=randwrite --bs=10000 --size=10000000 \
+	check "blocks of 10,000 bytes" cross odd --rw=randwrite --bs=10000 --size=$odd \
 		--ioengine=psync
-	check "vectors, 24 MiB" cross vec --rw=write --bs=48k --size=24M --ioengine=pvsync
+	check "vectors, 6 MiB" cross vec --rw=write --bs=48k --size=6M --ioengine=pvsync
 	check "reads and writes, $mid, buffered" mixed mixed --rw=randrw --bs=8k --size=$mid --ioengine=psync
 	check "reads and writes, $small, direct" mixed mixedd --rw=randrw --bs=16k --size=$small \
 		--ioengine=libaio --iodepth=4 --direct=1

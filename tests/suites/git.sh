@@ -77,7 +77,7 @@ worktree() { # one clone, work trees on both mounts at the same time
 
 suite() {
 	local n=25 tree=/usr/include/linux
-	[ "$QUICK" ] && n=5 && tree=/usr/include/linux/netfilter
+	[ "$QUICK" ] && n=3 && tree=/usr/include/linux/netfilter
 	check "init, clone, commit, push" begin "$tree"
 	check "both push $n times" push_both $n
 	check "all commits are there" all_there $n

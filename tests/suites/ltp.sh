@@ -24,8 +24,8 @@ in_dir() { # in_dir DIR COMMAND: 0 passed, 32 not for this machine
 	mkdir "$1"
 	(
 		cd "$1" || exit 2
-		export TMPDIR=$1 LTPROOT=$LTP PATH=$PROGRAMS$PATH TMP=$1 LTP_TIMEOUT_MUL=5
-		exec timeout -k 10 600 bash -c "$2"
+		exec env TMPDIR="$1" TMP="$1" LTPROOT="$LTP" PATH="$PROGRAMS$PATH" LTP_TIMEOUT_MUL=5 \
+			timeout -k 10 600 bash -c "$2"
 	) >"$DISK/${1##*/}.log" 2>&1 </dev/null || rc=$?
 	[ $rc -eq 0 ] || [ $rc -eq 32 ] || tail -n 15 "$DISK/${1##*/}.log"
 	rm -rf "$1" || rc=99
@@ -52,7 +52,7 @@ suite() {
 	fi
 	PROGRAMS=$(built)
 	while read -r name command <&4; do
-		if ! (PATH=$PROGRAMS$PATH && type "$(program_of "$command")") >/dev/null 2>&1; then
+		if ! env PATH="$PROGRAMS$PATH" bash -c "type $(program_of "$command")" >/dev/null 2>&1; then
 			echo "  note  $MODE: $name is not built"
 			continue
 		fi

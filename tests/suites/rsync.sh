@@ -65,7 +65,7 @@ back() {
 
 suite() {
 	local tree=/usr/include
-	[ "$QUICK" ] && tree=/usr/include/linux
+	[ "$QUICK" ] && tree=/usr/include/linux/netfilter
 	make_source "$tree"
 	check there there
 	check "holes stay holes" holes_stay

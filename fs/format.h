@@ -11,8 +11,8 @@
 #include "fs/fs.h"
 #include "txn/txn.h"
 
-/* Of the F record. What 2 adds to inode records, 1 has as zeros, and they mean "not known": a file system
- * of 1 is opened, and becomes one of 2. Inode records are of version 1 in both. */
+/* Of the F record. What 2 adds to inode records, 1 has as zeros, and they mean "not known": a file
+ * system of 1 is opened, and becomes one of 2. Inode records are of version 1 in both. */
 #define FS_FORMAT_VERSION 2u
 #define FS_FORMAT_OLDEST  1u
 #define FS_INODE_VERSION  1u

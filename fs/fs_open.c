@@ -105,10 +105,10 @@ static int raise_format(struct fs *fs, uint32_t from, struct msg *m)
 		err = fs__op_exec(&op);
 	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
 	fs__op_end(&op);
-	return err && err != ERR_CONDITION
-		       ? msg_set(m, err, "raising the file system's format version from %u to %u: %s", from,
-				 FS_FORMAT_VERSION, err_text(err))
-		       : 0;
+	if (!err || err == ERR_CONDITION)
+		return 0;
+	return msg_set(m, err, "raising the file system's format version from %u to %u: %s", from,
+		       FS_FORMAT_VERSION, err_text(err));
 }
 
 static int read_system(struct fs *fs, struct msg *m)

@@ -9,7 +9,7 @@
 #include "kv/engine_rocks.h"
 
 #define FORMAT_VERSION 2u
-#define FORMAT_OLDEST  1u /* opened too, and then of this version: what 2 adds, 1 has as zeros or not at all */
+#define FORMAT_OLDEST  1u /* opened too, and then raised to this one */
 #define KEY_FORMAT     "format"
 
 /* ---- groups ---- */

@@ -1,4 +1,4 @@
-/* File systems of other format versions: older ones become ones of this version, later ones are refused. */
+/* File systems of other format versions: older ones are raised to this one, later ones refused. */
 #include "base/bytes.h"
 #include "tests/lib/fs_case.h"
 
@@ -97,8 +97,8 @@ static struct fs_attr stat_of(struct fsx_mount *m, fs_ino ino)
 	return a;
 }
 
-/* Zeros are "no holes known", "never cut": a file that has holes is told as if it were full, and else all is
- * as it should be. What changes it from then on is right, and makes it known where it can. */
+/* Zeros are "no holes known", "never cut": a file that has holes is told as if it were full, and else
+ * all is as it should be. What changes it from then on is right, and makes it known where it can. */
 FSC_CASE(old_records_are_used_as_they_are)
 {
 	struct fsx_mount *n;

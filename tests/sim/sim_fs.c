@@ -23,6 +23,7 @@
 #define RETRY_NS       (50 * NS_PER_MS)
 #define REPLACE_MIN_NS (100 * NS_PER_MS)
 #define REPLACE_MAX_NS (3 * NS_PER_S)
+#define HOLES_AT       3u /* in an inode's record: whether it may have any */
 #define STOP_MAX_NS    (8 * NS_PER_S) /* of a mount whose session is closed meanwhile */
 
 struct request { /* that may be a call's change */
@@ -71,6 +72,12 @@ static struct fsim_worker *worker_here(void)
 	return NULL;
 }
 
+/* That a file has no holes any more is noted by whoever has looked. */
+static bool is_mark(const struct txn_mut *u)
+{
+	return u->kind == TXN_SET && u->key.p[10] == 'I' && u->field.offset == HOLES_AT;
+}
+
 /* Names, inodes, attributes, data; not numbers reserved, nor what is tidied up. */
 static bool changes_tree(const struct txn_mini *m, uint64_t *inode_made)
 {
@@ -81,7 +88,7 @@ static bool changes_tree(const struct txn_mini *m, uint64_t *inode_made)
 
 		if (k.len < TXN_KEY_HEAD)
 			continue;
-		yes |= memchr("DIXB", k.p[10], 4) != NULL;
+		yes |= memchr("DIXB", k.p[10], 4) != NULL && !is_mark(&m->muts[i]);
 		if (k.p[10] == 'I' && m->muts[i].kind == TXN_PUT) {
 			*inode_made = 0;
 			for (unsigned b = 2; b < 10; b++)

@@ -60,7 +60,7 @@ uint64_t fsim__any_file(struct fsim_worker *w)
 {
 	const struct fsim_handle *h = fsim__some_handle(w, true);
 
-	return h && sim_chance(500000) ? h->ino : any_ino();
+	return h && sim_chance(750000) ? h->ino : any_ino();
 }
 
 static void note_ino(uint64_t ino)
@@ -406,9 +406,15 @@ static struct fsim_handle *open_handle(struct fsim_worker *w)
 
 struct fsim_handle *fsim__some_handle(struct fsim_worker *w, bool append)
 {
-	struct fsim_handle *h = &w->handles[sim_below(FSIM_HANDLES)];
+	uint64_t first = sim_below(FSIM_HANDLES);
 
-	return h->file && (append || !h->append) ? h : NULL;
+	for (unsigned i = 0; i < FSIM_HANDLES; i++) {
+		struct fsim_handle *h = &w->handles[(first + i) % FSIM_HANDLES];
+
+		if (h->file && (append || !h->append))
+			return h;
+	}
+	return NULL;
 }
 
 struct fsim_call *fsim__call_with(struct fsim_worker *w, const struct fsim_handle *h,

@@ -47,7 +47,8 @@ void fsim__note_effects(struct fsim_call *c, const struct txn_mini *m)
 					 : UINT64_MAX;
 		if (u->kind == TXN_PUT || u->kind == TXN_PATCH)
 			e->bytes = slice_of(mem_must_dup(u->value.p, u->value.len), u->value.len);
-		if (u->kind == TXN_PATCH)
+		e->cut = u->kind == TXN_CUT;
+		if (u->kind == TXN_PATCH || e->cut)
 			e->at = u->number;
 		c->effect_count++;
 	}
@@ -145,9 +146,10 @@ static void apply_effect(struct contents *x, const struct fsim_effect *e)
 		x->blocks |= bits(e->first, e->end);
 		return;
 	}
-	if (first < x->room)
-		memset(x->p + first, 0, (end < x->room ? end : x->room) - first);
-	x->blocks &= ~bits(e->first, e->end);
+	if (first + e->at < x->room)
+		memset(x->p + first + e->at, 0, (end < x->room ? end : x->room) - first - e->at);
+	if (!e->cut)
+		x->blocks &= ~bits(e->first, e->end);
 }
 
 static void copy_step(struct fsim_call *c)

@@ -7,6 +7,7 @@
 struct fsim_effect { /* on the blocks [first, end) */
 	uint64_t first, end, at; /* bytes in */
 	struct slice bytes;	 /* owned; NULL: the blocks go */
+	bool cut;		 /* but for their first bytes, up to `at` */
 };
 
 /* Of the transaction that is being sent for @c. */

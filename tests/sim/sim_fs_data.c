@@ -31,7 +31,8 @@ static void call_fallocate(struct fsim_worker *w)
 {
 	static const unsigned modes[] = {0, FS_FALLOC_KEEP_SIZE,
 					 FS_FALLOC_KEEP_SIZE | FS_FALLOC_PUNCH_HOLE,
-					 FS_FALLOC_KEEP_SIZE | FS_FALLOC_PUNCH_HOLE, FS_FALLOC_ZERO_RANGE,
+					 FS_FALLOC_KEEP_SIZE | FS_FALLOC_PUNCH_HOLE,
+					 FS_FALLOC_ZERO_RANGE,
 					 FS_FALLOC_KEEP_SIZE | FS_FALLOC_ZERO_RANGE};
 	struct fsim_handle *h = fsim__some_handle(w, true);
 	struct fsim_call *c;

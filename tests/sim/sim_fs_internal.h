@@ -113,6 +113,7 @@ struct fsim_call {
 	/* what came back */
 	uint64_t made; /* number of the inode that the transaction makes */
 	bool has_attr;
+	bool attr_later; /* it is not what it was right after the change */
 	struct fs_attr attr;
 	uint64_t end;
 	struct slice out; /* owned */

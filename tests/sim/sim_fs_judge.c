@@ -610,10 +610,21 @@ static void judge_utimes(const struct fsim_call *c)
 		wrong(c, "the time of access");
 }
 
+/* Attributes that came with a change, but are not its own. */
+static void judge_later(const struct fsim_call *c)
+{
+	struct fsim_call moment = *c;
+
+	moment.invoke_ns = c->exec_ns;
+	judge_attr(&moment);
+}
+
 static void judge(const struct fsim_call *c)
 {
 	if (c->kind == CALL_COPY && c->stamp)
 		judge_copied(c);
+	if (c->attr_later)
+		judge_later(c);
 	if (c->return_ns == FSIM_NEVER || c->whole)
 		return;
 	if (fsim__is_outage(c->err)) {

@@ -153,11 +153,11 @@ test_the_counter_of_numbers() {
 }
 test_a_node_dies_in_the_middle() {
 	store
-	tree kill
 	mkdir "$MNT/many"
 	for i in $(seq 400); do echo "$i" >"$MNT/many/$i"; done
-	plant kill
 	for round in 1 2 3; do
+		tree "kill$round"
+		plant "kill$round"
 		timeout 120 "$PAXFS" fsck --repair -t 60 >"$T/kill.$round" 2>&1 &
 		checker=$!
 		kill_node "$round"
@@ -171,7 +171,7 @@ test_a_node_dies_in_the_middle() {
 	"$PAXFS" fsck --repair -t 60 || true
 	expect 0 "$PAXFS" fsck
 	second_mount
-	found_again kill "$MNT2"
+	for round in 1 2 3; do found_again "kill$round" "$MNT2"; done
 	[ "$(cat "$MNT2"/many/* | sort -n | uniq | wc -l)" = 400 ]
 	umount "$MNT2"
 }

@@ -22,13 +22,13 @@ for tool in sqlite3 git setfattr getfattr setfacl setcap rsync gcc make; do
 done
 
 export PROG=$BUILD/tests/system
-for program in lockplay ackwriter coherence hugeplay renamewatch badframes histload faultproxy faultio.so \
+for program in lockplay damage ackwriter coherence hugeplay renamewatch badframes histload faultproxy faultio.so \
 	../check/histcheck; do
 	[ -x "$PROG/$program" ] || cannot "$PROG/$program is not built: run make helpers"
 done
 
 if [ $# -eq 0 ]; then
-	set -- cli tools rename two_mounts coherence locks acl kill_nodes kill_mount catch_up bad_input embedded \
+	set -- cli tools rename two_mounts coherence locks acl fsck kill_nodes kill_mount catch_up bad_input embedded \
 		partition bad_disk full_disk clocks nemesis \
 		huge
 fi

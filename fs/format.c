@@ -248,6 +248,8 @@ void fs__reap_encode(uint8_t out[FS_REAP_SIZE], const struct fs_reap *in)
 {
 	memset(out, 0, FS_REAP_SIZE);
 	out[0] = in->what;
+	out[1] = in->asked;
+	le32_put(out + 4, in->renewals);
 	le64_put(out + 8, in->session);
 	le64_put(out + 16, in->since_ns);
 }
@@ -257,6 +259,8 @@ int fs__reap_decode(struct slice value, struct fs_reap *out)
 	if (value.len != FS_REAP_SIZE || value.p[0] < FS_REAP_INODE || value.p[0] > FS_REAP_STAGED)
 		return ERR_CORRUPT;
 	*out = (struct fs_reap){.what = value.p[0],
+				.asked = value.p[1] != 0,
+				.renewals = le32_get(value.p + 4),
 				.session = le64_get(value.p + 8),
 				.since_ns = le64_get(value.p + 16)};
 	return 0;

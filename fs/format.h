@@ -42,8 +42,11 @@ uint16_t fs__stripe_place(uint64_t data_id, uint64_t stripe);
 #define FS_KIND_DENTRY	'D'
 #define FS_KIND_SYSTEM	'F'
 #define FS_KIND_REAP	'G'
+#define FS_KIND_HOLD	'H' /* the root's: who has which orphan open */
 #define FS_KIND_INODE	'I'
-#define FS_KIND_LOCK	'L' /* not used yet */
+#define FS_KIND_LOCK	'L'
+#define FS_KIND_MOUNT	'M' /* the root's: the mounts */
+#define FS_KIND_QUEUE	'Q' /* the root's: orphans that the mounts are asked for */
 #define FS_KIND_STRIPES 'S'
 #define FS_KIND_XATTR	'X'
 
@@ -198,13 +201,49 @@ int fs__dentry_decode(struct slice value, struct fs_dentry *out); /* ERR_CORRUPT
 enum fs_reap_what { FS_REAP_INODE = 1, FS_REAP_DATA = 2, FS_REAP_STAGED = 3 };
 #define FS_REAP_SIZE 24u
 #define FS_F_SINCE   ((struct txn_field){.offset = 16, .width = 8, .commutes = true})
+#define FS_F_ASKED    ((struct txn_field){.offset = 1, .width = 1})
+#define FS_F_RENEWALS ((struct txn_field){.offset = 4, .width = 4})
 
 struct fs_reap {
 	uint8_t what;
+	bool asked; /* an orphan: only H records keep it */
+	uint32_t renewals; /* +1 with each H that came after that */
 	uint64_t session, since_ns;
 };
 void fs__reap_encode(uint8_t out[FS_REAP_SIZE], const struct fs_reap *in);
 int fs__reap_decode(struct slice value, struct fs_reap *out); /* ERR_CORRUPT */
+
+/* ---- M, Q and H records, under the root's number ---- */
+
+#define FS_MOUNT_SIZE 16u
+#define FS_F_CURSOR   ((struct txn_field){.offset = 0, .width = 8})
+#define FS_F_CLEANER  ((struct txn_field){.offset = 8, .width = 8})
+struct fs_mount_rec {
+	uint64_t cursor, cleaner;
+};
+void fs__key_mount(struct fs_key *k, uint64_t session);
+void fs__mount_encode(uint8_t out[FS_MOUNT_SIZE], const struct fs_mount_rec *in);
+int fs__mount_decode(struct slice value, struct fs_mount_rec *out); /* ERR_CORRUPT */
+
+#define FS_QUEUE_SIZE 16u
+#define FS_F_HEAD     ((struct txn_field){.offset = 0, .width = 8})
+#define FS_F_CHANGES  ((struct txn_field){.offset = 8, .width = 8, .commutes = true})
+struct fs_queue {
+	uint64_t head, changes;
+};
+void fs__key_queue(struct fs_key *k); /* all batches are behind it, in order */
+void fs__queue_encode(uint8_t out[FS_QUEUE_SIZE], const struct fs_queue *in);
+int fs__queue_decode(struct slice value, struct fs_queue *out); /* ERR_CORRUPT */
+
+#define FS_BATCH_HEAD 8u
+#define FS_BATCH_MAX  1024u /* orphans */
+#define FS_F_OWNER    ((struct txn_field){.offset = 0, .width = 8})
+void fs__key_batch(struct fs_key *k, uint64_t number);
+/* How many orphans; the i-th is at FS_BATCH_HEAD + 8 * i. ERR_CORRUPT. */
+int fs__batch_decode(struct slice value, uint64_t *owner, uint32_t *count);
+
+#define FS_HOLD_SIZE 8u
+void fs__key_hold(struct fs_key *k, fs_ino ino, uint64_t session);
 
 #define FS_SYSTEM_SIZE 24u
 #define FS_F_FORMAT    ((struct txn_field){.offset = 0, .width = 4})

@@ -70,8 +70,10 @@ struct fs_node {
 	uint32_t refs;	/* opens, and calls that use the node now */
 	uint32_t opens; /* open files */
 	uint32_t writers; /* of them, open for writing */
+	uint32_t opening; /* opens under way */
 	bool busy;	/* its last name may be going: opens wait */
-	bool orphan;	/* reap at the last close */
+	bool orphan;	/* made here; nobody was asked for it yet: that comes at the last close */
+	bool held;	/* made elsewhere: there is, or will be, an H record of this mount */
 	struct fs_inode seen; /* last record seen; a hint */
 	uint64_t looks; /* how often it was seen, and not just supposed to be so after a write */
 	uint64_t marked_id, marked_stripe; /* its bit in S is known to be set */
@@ -117,6 +119,7 @@ struct fs {
 		bool asking;
 	} space;
 	struct fs_node *nodes;
+	struct fs_holds *holds; /* hold.h */
 	struct fs_locks *locks; /* lock_internal.h; NULL: none were asked for yet */
 	LIST_HEAD(fs_files, fs_file) files; /* open ones */
 	struct {
@@ -184,6 +187,7 @@ int fs__op_read(struct fs_op *op);
 
 void fs__hints_init(struct fs_hints *h);
 void fs__hints_release(struct fs_hints *h);
+void fs__hints_forget(struct fs_hints *h); /* all of them */
 bool fs__hint_inode(const struct fs *fs, fs_ino ino, struct fs_inode *rec);
 void fs__hint_inode_set(struct fs *fs, fs_ino ino, const struct fs_inode *rec);
 /* The same after a write, of which only this is known: */
@@ -197,8 +201,11 @@ static inline struct fs_inode_hint *fs__hint_slot(const struct fs *fs, fs_ino in
 	return &fs->hints.inodes[(ino ^ ino >> FS_NUMBER_BITS) % FS_HINTS];
 }
 
-/* Decodes, and remembers. ERR_NOT_FOUND, ERR_CORRUPT or the value's status. */
+/* Decodes, and remembers. ERR_NOT_FOUND (also of an orphan that is not open here), ERR_CORRUPT or the
+ * value's status. */
 int fs__inode_take(struct fs *fs, fs_ino ino, const struct txn_value *v, struct fs_inode *rec);
+/* The same, of what has been changed together with the read: then it was there. */
+int fs__inode_changed(struct fs *fs, fs_ino ino, const struct txn_value *v, struct fs_inode *rec);
 int fs__inode_get(struct fs *fs, fs_ino ino, struct fs_inode *rec); /* a request; ERR_STALE */
 int fs__inode_known(struct fs *fs, fs_ino ino, struct fs_inode *rec); /* hint, or a request */
 void fs__attr(const struct fs *fs, fs_ino ino, const struct fs_inode *rec, struct fs_attr *a);
@@ -257,6 +264,7 @@ void fs__touch_dir(struct fs_op *op, fs_ino dir, int nlink_change);
 void fs__touch_ctime(struct fs_op *op, fs_ino ino);
 uint32_t fs__if_inode_u64(struct fs_op *op, fs_ino ino, struct txn_field f, uint64_t v);
 uint32_t fs__if_inode_exists(struct fs_op *op, fs_ino ino);
+uint32_t fs__if_inode_usable(struct fs_op *op, fs_ino ino); /* and it has a name, or is open here */
 void fs__set_inode(struct fs_op *op, fs_ino ino, struct txn_field f, uint64_t v);
 void fs__set_inode_now(struct fs_op *op, fs_ino ino, struct txn_field f);
 void fs__put_reap(struct fs_op *op, uint64_t object, enum fs_reap_what what);
@@ -333,6 +341,7 @@ void fs__victim_end(struct fs *fs, struct fs_victim *v, int err); /* err of the 
 /* Deletes an inode that has its keys at its own place only, and no xattrs: in one transaction. */
 void fs__delete_inode(struct fs_op *op, fs_ino ino, const struct fs_inode *rec);
 void fs__reap_later(struct fs *fs, uint64_t object, enum fs_reap_what what);
+/* At once; of an inode it must be known that nobody holds it. */
 int fs__reap_now(struct fs *fs, uint64_t object, enum fs_reap_what what);
 /* Deletes all blocks and S records of a data id. */
 int fs__reap_blocks(struct fs *fs, uint64_t data_id);
@@ -344,6 +353,20 @@ int fs__reap_blocks(struct fs *fs, uint64_t data_id);
  * there; of those that are not, every call says ERR_STALE. Until it has returned 0, an open file
  * that another mount unlinks may be deleted. May be called again when it failed. */
 int fs__holds_renew(struct fs *fs);
+
+void fs__holds_init(struct fs *fs);
+void fs__holds_free(struct fs *fs);
+int fs__holds_join(struct fs *fs);   /* before anything is looked up */
+void fs__holds_leave(struct fs *fs); /* without background fibers */
+/* Has this mount an orphan (or whatever it is) open? Only then it is there for calls by number. */
+bool fs__is_held(struct fs *fs, fs_ino ino);
+bool fs__may_open(struct fs *fs, const struct fs_node *n, const struct fs_inode *rec);
+void fs__hold_unused(struct fs *fs, struct fs_node *n); /* an open file, or an open, has gone */
+/* An orphan that is not open here: is deleted when no other mount has it open. */
+void fs__orphan_later(struct fs *fs, fs_ino ino);
+int fs__orphan_now(struct fs *fs, fs_ino ino); /* the same, without delay; or it is in the queue */
+/* It is an orphan of nobody who lives. If it is open here it is this mount's from now on. */
+bool fs__orphan_is_open(struct fs *fs, fs_ino ino);
 
 /* ---- data ---- */
 

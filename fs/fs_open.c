@@ -149,6 +149,7 @@ static struct fs *fs_new(const struct fs_backend *b, const struct fs_options *o)
 		fs->o = *o;
 	fs->hash_mask = UINT64_MAX;
 	fs__hints_init(&fs->hints);
+	fs__holds_init(fs);
 	TAILQ_INIT(&fs->pool.waiters);
 	TAILQ_INIT(&fs->reap.jobs);
 	TAILQ_INIT(&fs->closers);
@@ -162,6 +163,7 @@ static void fs_free(struct fs *fs)
 	CHECK(fs->nodes == NULL && LIST_EMPTY(&fs->tasks) && TAILQ_EMPTY(&fs->reap.jobs));
 	CHECK(fs->atime.count == 0);
 	lock__free(fs);
+	fs__holds_free(fs);
 	fs__hints_release(&fs->hints);
 	mem_free(fs->counts);
 	mem_free(fs);
@@ -172,6 +174,11 @@ int fs_open(const struct fs_backend *b, const struct fs_options *o, struct fs **
 	struct fs *fs = fs_new(b, o);
 	int err = read_system(fs, m);
 
+	if (!err) {
+		err = fs__holds_join(fs);
+		if (err)
+			msg_set(m, err, "joining the other mounts: %s", err_text(err));
+	}
 	if (err) {
 		fs_free(fs);
 		return err;
@@ -211,6 +218,7 @@ void fs_close(struct fs *fs)
 			fiber_interrupt_clear();
 		}
 	}
+	fs__holds_leave(fs);
 	fs_free(fs);
 }
 

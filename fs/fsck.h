@@ -217,6 +217,11 @@ int ck__give_back(struct ck *c, fs_ino ino, const struct fs_inode *rec);
 int ck__data_end(struct ck *c, uint64_t data_id, uint64_t *end);
 int ck__block_seen(struct ck *c, uint64_t data_id, bool *any); /* has it a block? */
 
+/* ---- files held open without a name (fsck_holds.c) ---- */
+bool ck__hold_record_ok(const struct fs_key_parts *p, struct slice value);
+/* Has a mount the orphan open, or is one asking the others? Then it is left to them. */
+int ck__orphan_wanted(struct ck *c, fs_ino ino, bool *wanted);
+
 /* ---- attributes ---- */
 void ck__take_xattr(struct ck *c, struct ck_inode *e, const struct fs_key_parts *p,
 		    const struct txn_item *it);

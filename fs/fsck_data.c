@@ -63,6 +63,8 @@ static int read_reap(struct ck *c, const struct ck_suspect *s, struct left *l)
 	txn_get(&op.m, fs__key_slice(&k));
 	err = fs__op_read(&op);
 	l->alive = !err && l->g.session && fs__op_value(&op, 0)->status == 0;
+	if (!err && !l->alive && s->count == FS_REAP_INODE)
+		err = ck__orphan_wanted(c, s->ino, &l->alive);
 out_op:
 	fs__op_end(&op);
 	return err;
@@ -99,6 +101,8 @@ int ck__verify_reap(struct ck *c, const struct ck_suspect *s)
 	fs__key_reap(&k, s->ino, (uint8_t)s->count);
 	if (tried && l.wrong)
 		mend = ck__delete_key(c, fs__key_slice(&k), l.version);
+	else if (tried && s->count == FS_REAP_INODE)
+		mend = fs__orphan_now(c->fs, s->ino);
 	else if (tried)
 		mend = fs__reap_now(c->fs, s->ino, (enum fs_reap_what)s->count);
 	ck__problem(c, tried, mend);

@@ -46,16 +46,31 @@ static int of_the_dead(struct ck *c, struct lock_node *n)
 	return 0;
 }
 
+/* Also one without names, which others may have open. */
+static int inode_present(struct fs *fs, fs_ino ino, bool *present)
+{
+	struct fs_key k;
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	fs__key_inode(&k, ino);
+	txn_get(&op.m, fs__key_slice(&k));
+	err = fs__op_read(&op);
+	*present = !err && fs__op_value(&op, 0)->status != ERR_NOT_FOUND;
+	fs__op_end(&op);
+	return err;
+}
+
 /* Read in this order: the record goes with its inode, in one transaction. */
 static int without_inode(struct ck *c, struct lock_node *n)
 {
-	bool tried = ck__repairs(c);
-	struct fs_inode rec;
+	bool tried = ck__repairs(c), present;
 	struct fs_key k;
-	int err = fs__inode_get(c->fs, n->ino, &rec);
+	int err = inode_present(c->fs, n->ino, &present);
 
-	if (err != ERR_STALE)
-		return err == ERR_CORRUPT ? 0 : err; /* told of as such */
+	if (err || present)
+		return err;
 	err = lock__refresh(c->fs, n);
 	if (err || lock_table_empty(&n->table))
 		return err;

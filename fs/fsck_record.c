@@ -33,7 +33,7 @@ void ck__bad_record(struct ck *c, enum ck_kind kind, const struct txn_item *it, 
 
 static bool has_kind(uint8_t kind)
 {
-	return kind && strchr("BDFGILSX", kind);
+	return kind && strchr("BDFGHILMQSX", kind);
 }
 
 /* The key under which it would be found. False: there is none. */
@@ -47,6 +47,8 @@ static bool right_key(const struct fs_key_parts *p, struct fs_key *k)
 		return true; /* nothing follows */
 	if (p->kind == FS_KIND_SYSTEM)
 		return p->number == FS_ROOT_INO && p->rest.len == 0;
+	if (strchr("HMQ", p->kind) && p->number != FS_ROOT_INO)
+		return false;
 	if (p->kind == FS_KIND_REAP && (p->rest.len != 1 || p->rest.p[0] < FS_REAP_INODE ||
 					p->rest.p[0] > FS_REAP_STAGED))
 		return false;

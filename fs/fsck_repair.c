@@ -313,7 +313,7 @@ int ck__fix_no_reap(struct ck *c, fs_ino ino)
 	fs__if_inode_u64(&op, ino, FS_F_NLINK, 0);
 	fs__put_reap(&op, ino, FS_REAP_INODE);
 	err = ck__finish(&op);
-	return err ? err : fs__reap_now(c->fs, ino, FS_REAP_INODE);
+	return err ? err : fs__orphan_now(c->fs, ino);
 }
 
 /* ---- data ---- */

@@ -278,6 +278,12 @@ static int take_item(struct ck *c, const struct txn_item *it)
 		return take_xattr(c, &p, it);
 	case FS_KIND_LOCK:
 		return take_locks(c, &p, it);
+	case FS_KIND_HOLD:
+	case FS_KIND_MOUNT:
+	case FS_KIND_QUEUE:
+		if (!ck__hold_record_ok(&p, it->value))
+			ck__bad_record(c, CK_RECORD, it, "damaged record of open files", true);
+		return 0;
 	default: /* the system's record: it was read when this file system was opened */
 		return 0;
 	}

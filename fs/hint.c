@@ -13,6 +13,12 @@ void fs__hints_release(struct fs_hints *h)
 	mem_free(h->dentries);
 }
 
+void fs__hints_forget(struct fs_hints *h)
+{
+	memset(h->inodes, 0, sizeof(*h->inodes) * FS_HINTS);
+	memset(h->dentries, 0, sizeof(*h->dentries) * FS_HINTS);
+}
+
 bool fs__hint_inode(const struct fs *fs, fs_ino ino, struct fs_inode *rec)
 {
 	const struct fs_inode_hint *h = fs__hint_slot(fs, ino);

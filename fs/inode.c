@@ -3,6 +3,17 @@
 
 int fs__inode_take(struct fs *fs, fs_ino ino, const struct txn_value *v, struct fs_inode *rec)
 {
+	int err = fs__inode_changed(fs, ino, v, rec);
+
+	if (!err && rec->nlink == 0 && !fs__is_held(fs, ino)) {
+		fs__hint_inode_drop(fs, ino);
+		err = ERR_NOT_FOUND; /* an orphan */
+	}
+	return err;
+}
+
+int fs__inode_changed(struct fs *fs, fs_ino ino, const struct txn_value *v, struct fs_inode *rec)
+{
 	int err = v->status;
 
 	if (!err)
@@ -245,7 +256,7 @@ static int try_change(struct fs_op *op, struct change *c, struct fs_inode *rec)
 	add_change(op, c);
 	err = fs__op_exec(op);
 	if (!err) {
-		err = fs__inode_take(op->fs, c->ino, fs__op_value(op, 0), rec);
+		err = fs__inode_changed(op->fs, c->ino, fs__op_value(op, 0), rec);
 		if (!err && !apply_change(rec, c, op->r.stamp))
 			return fs__inode_get(op->fs, c->ino, rec);
 		if (c->set & (FS_SET_UID | FS_SET_GID))

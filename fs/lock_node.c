@@ -263,7 +263,7 @@ static void build(struct fs_op *op, const struct lock_node *n, struct lock_table
 	else
 		txn_if_field_u64(&op->m, fs__key_slice(&k), FS_F_LOCK_TAG, n->table.tag);
 	if (adds)
-		fs__if_inode_exists(op, n->ino);
+		fs__if_inode_usable(op, n->ino);
 	t->tag = env_random(op->fs->b.env);
 	if (lock_table_empty(t)) {
 		txn_delete(&op->m, fs__key_slice(&k));

@@ -90,6 +90,18 @@ uint32_t fs__if_inode_exists(struct fs_op *op, fs_ino ino)
 	return txn_if_exists(&op->m, fs__key_slice(&k));
 }
 
+uint32_t fs__if_inode_usable(struct fs_op *op, fs_ino ino)
+{
+	struct txn_field nlink = FS_F_NLINK;
+	struct fs_key k;
+
+	if (fs__is_held(op->fs, ino))
+		return fs__if_inode_exists(op, ino);
+	fs__key_inode(&k, ino);
+	nlink.commutes = true;
+	return txn_if_field_min(&op->m, fs__key_slice(&k), nlink, 1);
+}
+
 void fs__set_inode(struct fs_op *op, fs_ino ino, struct txn_field f, uint64_t v)
 {
 	struct fs_key k;
@@ -205,5 +217,9 @@ int fs__parent_changed(struct fs_op *op, struct fs_parent *p)
 	struct fs_inode was = p->rec;
 	int err = fs__op_current_inode(op, p->ino, &p->rec);
 
-	return err ? err : fs__parent_check(p, &was);
+	if (!err)
+		err = fs__parent_check(p, &was);
+	if (err == ERR_NOT_FOUND)
+		p->rec = was; /* a removed directory's version must not let the next try through */
+	return err;
 }

@@ -54,14 +54,14 @@ void fs__node_unlock(struct fs_node *n)
 
 /* ---- open files ---- */
 
-static int openable(const struct fs_inode *rec, const struct fs_node *n, unsigned flags)
+static int openable(struct fs *fs, const struct fs_inode *rec, const struct fs_node *n, unsigned flags)
 {
 	if (rec->type == FS_T_SYMLINK)
 		return ERR_LOOP;
 	if (rec->type == FS_T_DIR && flags & (FS_O_WRITE | FS_O_TRUNC))
 		return ERR_IS_DIR;
 	/* Without names it can be opened only where it is held open already. */
-	return rec->nlink == 0 && n->opens == 0 ? ERR_STALE : 0;
+	return fs__may_open(fs, n, rec) ? 0 : ERR_STALE;
 }
 
 /* The open counts before the inode is looked at, and an unlink of it that is in flight is waited
@@ -69,13 +69,15 @@ static int openable(const struct fs_inode *rec, const struct fs_node *n, unsigne
 static int open_node(struct fs *fs, struct fs_node *n, unsigned flags)
 {
 	struct fs_inode rec;
-	int err = fs__node_lock(n);
+	int err;
 
+	n->opening++;
+	err = fs__node_lock(n);
 	if (err)
-		return err;
+		goto out;
 	err = fs__inode_known(fs, n->ino, &rec);
 	if (!err)
-		err = openable(&rec, n, flags);
+		err = openable(fs, &rec, n, flags);
 	if (!err) {
 		n->opens++;
 		n->writers += (flags & FS_O_WRITE) != 0;
@@ -83,6 +85,9 @@ static int open_node(struct fs *fs, struct fs_node *n, unsigned flags)
 		n->looks++;
 	}
 	fs__node_unlock(n);
+out:
+	n->opening--;
+	fs__hold_unused(fs, n);
 	return err;
 }
 
@@ -134,11 +139,7 @@ void fs_file_close(struct fs_file *f)
 	n->opens--;
 	n->writers -= (f->flags & FS_O_WRITE) != 0;
 	fs->stats.open_files--;
-	if (n->opens == 0 && n->orphan) {
-		n->orphan = false;
-		fs->stats.orphans_held--;
-		fs__reap_later(fs, n->ino, FS_REAP_INODE);
-	}
+	fs__hold_unused(fs, n);
 	fs__node_put(fs, n);
 	mem_free(f);
 }

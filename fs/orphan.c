@@ -1,7 +1,7 @@
 /* Reaping: deleting what nobody can reach any more. Every step can be repeated, by anybody: the G
  * record goes with the last one. */
 #include "base/bytes.h"
-#include "fs/fs_internal.h"
+#include "fs/hold.h"
 
 #define RETRY_NS (1 * NS_PER_S)
 
@@ -111,11 +111,15 @@ static bool all_at_own_place(const struct fs_inode *rec)
 
 /* Takes the inode away, so that nothing can be added to what it had. Small ones go altogether.
  * ERR_CONDITION: it has changed. */
-static int delete_orphan(struct fs_op *op, fs_ino ino, const struct fs_inode *rec)
+static int delete_orphan(struct fs_op *op, fs_ino ino, const struct fs_inode *rec, uint32_t renewals)
 {
 	struct fs_key k, to;
+	uint8_t b[4];
 
 	fs__op_reset(op);
+	le32_put(b, renewals);
+	fs__key_reap(&k, ino, FS_REAP_INODE);
+	txn_if_field(&op->m, fs__key_slice(&k), FS_F_RENEWALS, slice_of(b, sizeof(b)));
 	fs__if_inode_u64(op, ino, FS_F_NLINK, 0);
 	fs__if_inode_u64(op, ino, FS_F_DATA_ID, rec->data_id);
 	if (all_at_own_place(rec)) {
@@ -147,8 +151,10 @@ static int reap_remains(struct fs *fs, fs_ino ino)
 }
 
 /* 1: there is no G record, or no reason for it any more. */
-static int look_at_orphan(struct fs *fs, fs_ino ino, struct fs_inode *rec, bool *present)
+static int look_at_orphan(struct fs *fs, fs_ino ino, struct fs_inode *rec, bool *present,
+			  uint32_t *renewals)
 {
+	struct fs_reap g;
 	struct fs_key k;
 	struct fs_op op;
 	int err;
@@ -161,8 +167,13 @@ static int look_at_orphan(struct fs *fs, fs_ino ino, struct fs_inode *rec, bool 
 	err = fs__op_read(&op);
 	if (!err && fs__op_value(&op, 0)->status == ERR_NOT_FOUND)
 		err = 1;
+	if (!err)
+		err = fs__reap_decode(fs__op_value(&op, 0)->value, &g);
 	if (!err) {
-		err = fs__inode_take(fs, ino, fs__op_value(&op, 1), rec);
+		*renewals = g.renewals;
+		err = fs__op_value(&op, 1)->status;
+		if (!err)
+			err = fs__inode_decode(fs__op_value(&op, 1)->value, rec);
 		*present = err == 0;
 		if (err == ERR_NOT_FOUND)
 			err = 0;
@@ -171,16 +182,33 @@ static int look_at_orphan(struct fs *fs, fs_ino ino, struct fs_inode *rec, bool 
 	return err;
 }
 
+/* A renewal may have come after the H were looked at. 1: it is held, and will be reaped by who closes it. */
+static int look_at_renewed(struct fs *fs, fs_ino ino)
+{
+	struct hold_list one = {.v = &ino, .count = 1}, held = {0};
+	int err = hold__mark_asked(fs, ino);
+
+	if (!err)
+		err = hold__find_held(fs, &one, &held);
+	if (!err && held.count > 0)
+		err = 1;
+	hold__release(&held);
+	return err;
+}
+
 static int reap_inode(struct fs *fs, fs_ino ino)
 {
 	struct fs_inode rec = {.data_id = ino};
 	struct fs_op op;
+	uint32_t renewals = 0;
 	bool present = false;
 	int err;
 
 	fs__op_begin(&op, fs);
 	for (;;) {
-		err = look_at_orphan(fs, ino, &rec, &present);
+		err = look_at_orphan(fs, ino, &rec, &present, &renewals);
+		if (!err && present && rec.nlink == 0 && renewals > 0)
+			err = look_at_renewed(fs, ino);
 		if (err || !present)
 			break;
 		if (rec.nlink > 0) { /* it has a name: the record is wrong */
@@ -188,10 +216,10 @@ static int reap_inode(struct fs *fs, fs_ino ino)
 			err = err ? err : 1;
 			break;
 		}
-		err = delete_orphan(&op, ino, &rec);
+		err = delete_orphan(&op, ino, &rec, renewals);
 		if (err == ERR_ELSEWHERE) { /* not all in one group after all */
 			rec.xattrs = true;
-			err = delete_orphan(&op, ino, &rec);
+			err = delete_orphan(&op, ino, &rec, renewals);
 		}
 		if (!err) {
 			fs__hint_inode_drop(fs, ino);
@@ -299,6 +327,10 @@ void fs__reap_later(struct fs *fs, uint64_t object, enum fs_reap_what what)
 {
 	struct fs_reap_job *j;
 
+	if (what == FS_REAP_INODE) {
+		fs__orphan_later(fs, object);
+		return;
+	}
 	if (fs->reap.waiting >= FS_REAP_WAITING_MAX || fs->closing) {
 		(void)fs__reap_now(fs, object, what); /* a failure leaves the G record, for fsck */
 		return;

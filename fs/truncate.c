@@ -72,7 +72,7 @@ static void add_marks(struct fs_op *op, const struct resize *z, uint64_t size)
 static int stepped(struct fs_op *op, struct resize *z, uint64_t size, bool killed,
 		   uint64_t data_id)
 {
-	int err = fs__inode_take(op->fs, z->ino, fs__op_value(op, 0), &z->rec);
+	int err = fs__inode_changed(op->fs, z->ino, fs__op_value(op, 0), &z->rec);
 
 	if (err)
 		return err;

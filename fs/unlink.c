@@ -33,7 +33,7 @@ void fs__victim_end(struct fs *fs, struct fs_victim *v, int err)
 			n->orphan = true;
 			fs->stats.orphans_held++;
 		} else {
-			fs__reap_later(fs, v->ino, FS_REAP_INODE);
+			fs__orphan_later(fs, v->ino);
 		}
 	}
 	fs__node_unlock(n);
@@ -51,17 +51,17 @@ static void make_orphan(struct fs_op *op, struct fs_victim *v)
 	fs__put_reap(op, v->ino, FS_REAP_INODE);
 }
 
+/* Files and directories may be open somewhere. */
 static bool may_delete_now(const struct fs_victim *v)
 {
-	return !v->not_now && v->node->opens == 0 && !v->rec.xattrs &&
-	       (v->rec.type != FS_T_FILE || v->rec.size <= FS_DELETE_NOW_MAX);
+	return !v->not_now && v->rec.type != FS_T_FILE && v->rec.type != FS_T_DIR && !v->rec.xattrs;
 }
 
 static void add_dir(struct fs_op *op, struct fs_victim *v)
 {
 	struct fs_key from, to;
 
-	v->cond = fs__if_inode_u64(op, v->ino, FS_F_XATTRS, v->rec.xattrs);
+	v->cond = fs__if_inode_exists(op, v->ino);
 	fs__range_kind(&from, &to, v->ino, FS_KIND_DENTRY);
 	v->empty = fs__if_range_empty(op, &from, &to, &v->empty_count);
 	v->cond_count = 1;
@@ -74,10 +74,8 @@ static void add_file(struct fs_op *op, struct fs_victim *v)
 	v->cond_count = 1;
 	v->last = v->rec.nlink <= 1;
 	if (v->last && may_delete_now(v)) {
-		fs__if_inode_u64(op, v->ino, FS_F_SIZE, v->rec.size);
-		fs__if_inode_u64(op, v->ino, FS_F_DATA_ID, v->rec.data_id);
 		fs__if_inode_u64(op, v->ino, FS_F_XATTRS, v->rec.xattrs);
-		v->cond_count = 4;
+		v->cond_count = 2;
 	}
 }
 

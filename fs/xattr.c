@@ -118,7 +118,7 @@ static void add_record(struct fs_op *op, struct change *c)
 /* The record before the change came with it: what it is now. */
 static int changed(struct fs_op *op, struct change *c)
 {
-	int err = fs__inode_take(op->fs, c->ino, fs__op_value(op, 0), &c->rec);
+	int err = fs__inode_changed(op->fs, c->ino, fs__op_value(op, 0), &c->rec);
 
 	if (err)
 		return err;

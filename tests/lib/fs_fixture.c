@@ -46,6 +46,7 @@ static void timer_cancel(struct env *e, struct env_timer *t)
 	if (!t->armed)
 		return;
 	TAILQ_REMOVE(&x->timers, (struct env_timer_box *)t->impl, link);
+	x->timer_count--;
 	mem_free(t->impl);
 	t->impl = NULL;
 	t->armed = false;
@@ -61,6 +62,7 @@ static void timer_set(struct env *e, struct env_timer *t, uint64_t at_ns)
 	t->impl = b;
 	t->at_ns = at_ns;
 	t->armed = true;
+	x->timer_count++;
 	TAILQ_FOREACH(at, &x->timers, link)
 		if (at->t->at_ns > at_ns)
 			break;
@@ -409,5 +411,5 @@ void fsx_settle(struct fsx *x)
 {
 	do
 		fiber_sched_run(x->fibers);
-	while (fire_next(x));
+	while (x->timer_count > x->idle && fire_next(x));
 }

@@ -65,6 +65,8 @@ struct fsx {
 	uint64_t execs, reads, writes, cross; /* so far; cross: writes over several groups */
 	uint64_t watches;
 	uint64_t passed; /* bytes of values that scans of keys have read */
+	unsigned idle; /* watches of what other mounts do about orphans: fsx_settle lets them be */
+	unsigned timer_count;
 };
 
 struct fsx *fsx_new(uint32_t groups, uint64_t seed);
@@ -79,7 +81,7 @@ void fsx_kill(struct fsx_mount *m);   /* dies now: nothing it does reaches the s
 
 void fsx_call(struct fsx *x, fiber_fn *fn, void *arg);
 void fsx_start(struct fsx *x, fiber_fn *fn, void *arg); /* starts only */
-void fsx_settle(struct fsx *x);
+void fsx_settle(struct fsx *x); /* until nobody waits for anything but other mounts' doings */
 uint64_t fsx_random(struct fsx *x);
 
 /* From @key on, up to the next border, another group owns. */

@@ -53,11 +53,13 @@ FSC_CASE(rmdir_takes_empty_directories_only)
 	fsc_file(m, a, "f", "x");
 	CHECK_ERR(fsc_rmdir(m, ROOT, "a"), ERR_NOT_EMPTY);
 	CHECK_OK(fsc_unlink(m, a, "f"));
+	fsc_idle(m);
 	keys = fsx_count(m->x, 'I');
 	CHECK_OK(fsc_rmdir(m, ROOT, "a"));
 	CHECK_ERR(fsc_lookup(m, ROOT, "a"), ERR_NOT_FOUND);
 	CHECK_ERR(fsc_rmdir(m, ROOT, "a"), ERR_NOT_FOUND);
 	CHECK_ERR(fs_getattr(m->fs, a, &(struct fs_attr){0}), ERR_STALE);
+	fsc_idle(m);
 	CHECK_U64_EQ(fsx_count(m->x, 'I'), keys - 1);
 	CHECK_U64_EQ(fsx_count(m->x, 'G'), 0);
 }

@@ -53,6 +53,7 @@ FSC_CASE(replaces_a_file)
 	CHECK_U64_EQ(fsc_ino(m, d, "g"), f);
 	CHECK_ERR(fs_getattr(m->fs, old, &(struct fs_attr){0}), ERR_STALE);
 	fsc_contents(m, f, "new");
+	fsc_idle(m);
 	CHECK_U64_EQ(fsx_count(m->x, 'B'), 1);
 	CHECK_U64_EQ(fsc_entries(m, d), 1);
 }

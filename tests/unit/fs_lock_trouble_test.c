@@ -270,6 +270,7 @@ FSC_CASE(a_deaf_watch_is_no_news)
 	expect_done(&w, 0);
 	CHECK_OK(set(m, f, posix(1, NONE, 0, 9)));
 	CHECK_OK(set(n, f, posix(2, NONE, 0, UINT64_MAX)));
+	m->fs->b.watch = m->b.watch; /* else its queue keeps it awake */
 	expect_nothing_left(m);
 }
 

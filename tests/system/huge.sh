@@ -5,12 +5,12 @@
 #   HUGE=small (part of the system tests)  HUGE=full (make huge)
 # or one by one: ENTRIES DIRS SPARSE_GIB REAL_MIB DEPTH HUGE_NODES HUGE_MOUNTS
 case ${HUGE:-small} in
-full) set -- 1000000 100000 100 20480 500 1 4 ;;
-*) set -- 20000 2000 100 512 500 1 2 ;;
+full) set -- 1000000 100000 100 20480 500 1 12 ;;
+*) set -- 20000 2000 100 512 500 1 4 ;;
 esac
 ENTRIES=${ENTRIES:-$1} DIRS=${DIRS:-$2} SPARSE_GIB=${SPARSE_GIB:-$3} REAL_MIB=${REAL_MIB:-$4}
 DEPTH=${DEPTH:-$5} HUGE_NODES=${HUGE_NODES:-$6} HUGE_MOUNTS=${HUGE_MOUNTS:-$7}
-THREADS=16
+THREADS=$((HUGE_MOUNTS > 4 ? 4 * HUGE_MOUNTS : 16)) # in a directory one a mount changes it
 GIB=$((1 << 30))
 # shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"

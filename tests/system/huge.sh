@@ -34,7 +34,7 @@ memory_of() { awk -v f="$2:" '$1 == f {print int($2 / 1024)}' "/proc/$1/status";
 pid_on() { # pid_on MOUNTPOINT: of the process that serves it
 	local p
 	for p in $(pgrep -x paxfs); do
-		tr '\0' ' ' <"/proc/$p/cmdline" | grep -q " mount [^ ]* $1 " && echo "$p" && return
+		tr "\\0" " " 2>/dev/null <"/proc/$p/cmdline" | grep -q " mount [^ ]* $1 " && echo "$p" && return
 	done
 	die "nobody serves $1"
 }

@@ -192,6 +192,7 @@ static void rename_to(struct fsim_worker *w, uint64_t dir, enum fsim_name name, 
 		      enum fsim_name name2, unsigned flags)
 {
 	struct fsim_call *c = fsim__call_of(w, CALL_RENAME);
+	int err;
 
 	c->dir = dir;
 	c->name = name;
@@ -199,15 +200,26 @@ static void rename_to(struct fsim_worker *w, uint64_t dir, enum fsim_name name, 
 	c->name2 = name2;
 	c->flags = flags;
 	fsim__run(w, c);
-	fsim__end(w, c,
-		  fs_rename(w->m->fs, dir, fsim__name(name), dir2, fsim__name(name2), flags));
+	if (flags & FSIM_WHITEOUT)
+		err = fs_rename_whiteout(w->m->fs, &fsim_cred, dir, fsim__name(name), dir2,
+					 fsim__name(name2), flags & ~FSIM_WHITEOUT);
+	else
+		err = fs_rename(w->m->fs, dir, fsim__name(name), dir2, fsim__name(name2), flags);
+	fsim__end(w, c, err);
 }
 
 static void any_rename(struct fsim_worker *w)
 {
-	static const unsigned flags[] = {0, 0, 0, FS_RENAME_NOREPLACE, FS_RENAME_EXCHANGE};
+	static const unsigned flags[] = {0,
+					 0,
+					 0,
+					 FS_RENAME_NOREPLACE,
+					 FS_RENAME_EXCHANGE,
+					 FS_RENAME_EXCHANGE,
+					 FSIM_WHITEOUT,
+					 FSIM_WHITEOUT | FS_RENAME_NOREPLACE};
 
-	rename_to(w, any_dir(), any_name(), any_dir(), any_name(), flags[sim_below(5)]);
+	rename_to(w, any_dir(), any_name(), any_dir(), any_name(), flags[sim_below(8)]);
 }
 
 /* ---- inodes ---- */

@@ -19,6 +19,7 @@
 #define FSIM_READ_MAX	 (256u * 1024u)
 #define FSIM_REGISTERS	 6u
 #define FSIM_LOGS	 3u
+#define FSIM_WHITEOUT	 0x100u /* among the flags of a rename */
 
 /* ---- names: all that there are ---- */
 

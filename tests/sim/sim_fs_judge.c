@@ -526,6 +526,24 @@ static bool overlaps(const struct fsim_call *c)
 	       c->offset2 < c->offset + c->len;
 }
 
+/* A call about contents, of what has none: links, whiteouts. */
+static bool no_file(const struct fsim_call *c)
+{
+	switch (c->kind) {
+	case CALL_TRUNCATE:
+	case CALL_OPEN_TRUNC:
+	case CALL_WRITE:
+	case CALL_APPEND:
+	case CALL_FALLOCATE:
+	case CALL_COPY:
+	case CALL_READ:
+	case CALL_SEEK:
+		return type_of(c->ino) != S_IFREG || (c->ino2 && type_of(c->ino2) != S_IFREG);
+	default:
+		return false;
+	}
+}
+
 static bool inode_refused(const struct fsim_call *c)
 {
 	uint32_t type = type_of(c->ino);
@@ -538,9 +556,7 @@ static bool inode_refused(const struct fsim_call *c)
 	case ERR_IS_DIR:
 		return type == S_IFDIR && (c->kind == CALL_TRUNCATE || c->kind == CALL_OPEN_TRUNC);
 	case ERR_INVAL:
-		return (c->kind == CALL_READLINK && type != S_IFLNK) ||
-		       (type == S_IFLNK && (c->kind == CALL_TRUNCATE || c->kind == CALL_OPEN_TRUNC)) ||
-		       (c->kind == CALL_SEEK && type != S_IFREG) || overlaps(c);
+		return (c->kind == CALL_READLINK && type != S_IFLNK) || no_file(c) || overlaps(c);
 	case ERR_LOOP:
 		return c->kind == CALL_OPEN_TRUNC && type == S_IFLNK;
 	case ERR_NO_DATA:

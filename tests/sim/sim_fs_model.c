@@ -328,6 +328,18 @@ static void move_dir(const struct fsim_call *c, uint64_t ino, uint64_t from, uin
 	add_links(c, to, 1);
 }
 
+static void leave_whiteout(const struct fsim_call *c)
+{
+	fsim__must(c, c->made && !fsim__inode(c->made), "the inode number was used before");
+	inode_add(c->made, S_IFCHR);
+	put(c, OBJ_LIFE, c->made, 0, 1);
+	add_links(c, c->made, 1);
+	put(c, OBJ_MODE, c->made, 0, 0);
+	touch(c, c->made);
+	put(c, OBJ_ATIME, c->made, 0, c->stamp);
+	set_name(c, c->dir, c->name, c->made);
+}
+
 static void do_rename(struct fsim_call *c)
 {
 	uint64_t s = value(OBJ_NAME, c->dir, c->name), t = value(OBJ_NAME, c->dir2, c->name2);
@@ -357,6 +369,8 @@ static void do_rename(struct fsim_call *c)
 	move_dir(c, s, c->dir, c->dir2);
 	set_name(c, c->dir, c->name, 0);
 	set_name(c, c->dir2, c->name2, s);
+	if (c->flags & FSIM_WHITEOUT)
+		leave_whiteout(c);
 }
 
 static void do_chmod(struct fsim_call *c)

@@ -4,8 +4,9 @@
 # shellcheck source=tests/suites/suite_lib.sh
 . "$(dirname "$0")/suite_lib.sh"
 SECONDS_EACH=${STRESS_SECONDS:-5}
-# These take no directory: they are about /proc, loop and binder devices, or nothing in a file system.
-NOT_HERE=" bind-mount binderfs dup eventfd ioprio procfs "
+# These take no directory: they are about /proc, loop and binder devices, every mount of the machine, or nothing in a
+# file system.
+NOT_HERE=" bind-mount binderfs dup eventfd fanotify ioprio procfs "
 
 stressors() {
 	stress-ng --class 'filesystem?' 2>&1 | sed -n 's/.*stressors: *//p' | tr ' ' '\n' | while read -r s; do

@@ -45,7 +45,7 @@ one_test() { # one_test COMMAND
 }
 
 suite() {
-	local name command
+	local name command not_built=0
 	if [ -z "${LTP:-}" ]; then
 		skip "LTP=dir is not set"
 		return
@@ -53,7 +53,7 @@ suite() {
 	PROGRAMS=$(built)
 	while read -r name command <&4; do
 		if ! env PATH="$PROGRAMS$PATH" bash -c "type $(program_of "$command")" >/dev/null 2>&1; then
-			echo "  note  $MODE: $name is not built"
+			not_built=$((not_built + 1))
 			continue
 		fi
 		mkdir "$DISK/$name"
@@ -63,6 +63,7 @@ suite() {
 			echo "  note  $MODE: $name does not pass on the disk here"
 		fi
 	done 4< <(tests_of)
+	echo "  note  $MODE: $not_built of the lists are not built"
 }
 program_of() { # behind `export X;` and the like
 	sed -E 's/^(export [A-Z]+|mkfifo [^;]*) *; *//; s/ .*//' <<<"$1"

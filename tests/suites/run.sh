@@ -45,6 +45,9 @@ done
 passed=0
 failed=0
 table=()
+log=
+trap 'rm -f "$log"' EXIT
+trap 'exit 1' INT TERM
 for name in "$@"; do
 	echo "$name"
 	begin=$SECONDS

@@ -15,7 +15,7 @@ stressors() {
 }
 one_stressor() { # one_stressor NAME DIR SECONDS
 	local log=$DISK/$1.${2##*/}.log rc=0
-	timeout -k 10 $(($3 + 120)) stress-ng --"$1" 1 --timeout "$3s" --verify --temp-path "$2" --no-rand-seed \
+	timeout -k 10 $(($3 + 900)) stress-ng --"$1" 1 --timeout "$3s" --verify --temp-path "$2" --no-rand-seed \
 		>"$log" 2>&1 || rc=$?
 	[ $rc -eq 0 ] || grep -vE 'dispatching|setting to|defaulting' "$log"
 	return $rc

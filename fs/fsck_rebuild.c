@@ -29,7 +29,7 @@ static int copy_value(struct remains *r, const struct txn_value *v)
 		return 0;
 	if (buf_set(&r->value, v->value))
 		return ERR_NOMEM;
-	r->value.data[0] = FS_FORMAT_VERSION;
+	r->value.data[0] = FS_INODE_VERSION;
 	if (fs__inode_decode(buf_slice(&r->value), &rec))
 		return 0;
 	fs__inode_encode(b, &rec);

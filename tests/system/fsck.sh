@@ -23,12 +23,12 @@ churn() { # churn DIR: until $T/stop is there, and never an error
 	mkdir -p "$1"
 	until [ -e "$T/stop" ]; do
 		i=$((i + 1))
-		echo "line $i" >"$1/a" && cp "$1/a" "$1/b" && ln "$1/b" "$1/c" && mv "$1/c" "$1/d" &&
+		if ! { echo "line $i" >"$1/a" && cp "$1/a" "$1/b" && ln "$1/b" "$1/c" && mv "$1/c" "$1/d" &&
 			mkdir "$1/e" && mv "$1/d" "$1/e/f" && truncate -s 100000 "$1/e/f" &&
-			setfattr -n user.x -v "$i" "$1/a" && rm "$1/e/f" "$1/b" && rmdir "$1/e" || {
+			setfattr -n user.x -v "$i" "$1/a" && rm "$1/e/f" "$1/b" && rmdir "$1/e"; }; then
 			echo "churn $1 failed at $i" >>"$T/errors"
 			return 1
-		}
+		fi
 		echo "$i" >"$T/churned.${1##*/}"
 	done
 }

@@ -222,14 +222,30 @@ static bool cond_holds(const struct txn_cond *c, int status, const struct reply_
 	return false;
 }
 
-static int cond_check(struct tsm *t, const struct txn_cond *c, uint32_t index)
+/* The record that the last condition looked at, which is in t->value: a write has up to five on one. */
+struct looked {
+	struct slice key; /* empty: none */
+	struct reply_value v;
+};
+
+static void look(struct tsm *t, struct slice key, struct looked *l)
 {
-	struct reply_value v = {0};
+	if (l->key.len > 0 && slice_eq(l->key, key))
+		return;
+	l->v = (struct reply_value){0};
+	l->v.status = txn__get(t, key, &l->v.version, &l->v.value);
+	l->key = key;
+}
+
+static int cond_check(struct tsm *t, const struct txn_cond *c, uint32_t index, struct looked *l)
+{
+	struct reply_value v;
 	bool field = c->kind == TXN_FIELD || c->kind == TXN_FIELD_MIN;
 
 	if (c->kind == TXN_RANGE_EMPTY || c->kind == TXN_RANGE_SAME)
 		return cond_range(t, c, index);
-	v.status = txn__get(t, c->key, &v.version, &v.value);
+	look(t, c->key, l);
+	v = l->v;
 	if (v.status != 0 && v.status != ERR_NOT_FOUND)
 		return fail_whole(t, v.status);
 	saw_absence(t, c->key);
@@ -669,11 +685,12 @@ static int whole_reply(struct tsm *t, int status)
 
 int txn__evaluate(struct tsm *t, uint64_t stamp)
 {
+	struct looked l = {.key = {0}};
 	int status = 0;
 
 	t->seen = 0;
 	for (uint32_t i = 0; i < t->part.cond_count && !status; i++)
-		status = cond_check(t, &t->part.conds[i], t->part.cond_index[i]);
+		status = cond_check(t, &t->part.conds[i], t->part.cond_index[i], &l);
 	return status ? whole_reply(t, status) : txn__evaluate_again(t, stamp);
 }
 

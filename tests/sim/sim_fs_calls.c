@@ -237,8 +237,7 @@ static void set_attr(struct fsim_worker *w, enum fsim_kind kind)
 		in.size = c->offset = sim_chance(950000) ? sim_below(300) : sim_below(3 * BLOCK_SIZE);
 	fsim__run(w, c);
 	err = fs_setattr(w->m->fs, c->ino, kind == CALL_CHMOD ? FS_SET_MODE : FS_SET_SIZE, &in, &out);
-	c->has_attr = !err;
-	c->attr = out;
+	keep_attr(c, err, &out);
 	fsim__end(w, c, err);
 }
 

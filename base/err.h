@@ -47,6 +47,7 @@
 	X(ABSENT_RECORD, 85, "a record that a mutation needs is absent")                           \
 	X(BAD_FIELD, 86, "a field lies outside its record")                                        \
 	X(ELSEWHERE, 87, "the key is in another group")                                            \
+	X(OUTCOME, 88, "the session ended before the answer came: it may have been done")          \
 	/* files */                                                                                \
 	X(NOT_FOUND, 100, "no such file or key")                                                   \
 	X(EXISTS, 101, "it exists already")                                                        \
@@ -64,7 +65,8 @@
 	X(RANGE, 113, "result does not fit")                                                       \
 	X(BAD_HANDLE, 114, "bad file handle")                                                      \
 	X(WOULD_BLOCK, 115, "would block")                                                         \
-	X(READ_ONLY, 116, "read-only file system")
+	X(READ_ONLY, 116, "read-only file system")                                                 \
+	X(LOCK_LOST, 117, "a lock of the file was lost with the session")
 
 enum err {
 #define X(name, number, text) ERR_##name = -(number),

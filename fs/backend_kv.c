@@ -1,5 +1,5 @@
 /* The file system's backend over the routing client. */
-#include "fs/fs.h"
+#include "fs/fs_internal.h"
 #include "kv/kv.h"
 
 static void range(void *ctx, struct slice from, struct slice *end)
@@ -34,6 +34,21 @@ static int space(void *ctx, uint64_t *total, uint64_t *free)
 	return err;
 }
 
+static int confirm(void *ctx)
+{
+	return kv_client_session_confirm(ctx);
+}
+
+static void session_changed(void *ctx, const struct kv_session_change *x)
+{
+	fs__session_changed(ctx, x->was, x->now, x->calls);
+}
+
+static void on_session(void *ctx, struct fs *fs)
+{
+	kv_client_on_session(ctx, fs ? session_changed : NULL, fs);
+}
+
 void fs_backend_kv(struct fs_backend *b, struct kv_client *c, struct env *env,
 		   struct fiber_sched *fibers)
 {
@@ -41,6 +56,8 @@ void fs_backend_kv(struct fs_backend *b, struct kv_client *c, struct env *env,
 				 .range = range,
 				 .group_of = group_of,
 				 .watch = watch,
+				 .confirm = confirm,
+				 .on_session = on_session,
 				 .space = space,
 				 .session_lost = session_lost,
 				 .ctx = c,

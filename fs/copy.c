@@ -142,14 +142,16 @@ int fs_copy_range(struct fs_file *from, uint64_t offset, struct fs_file *to, uin
 
 	err = check(&c);
 	if (!err)
+		err = fs_file_lost_lock(from);
+	if (!err)
 		err = clamp(&c);
 	if (!err)
 		err = copy_all(&c);
 	buf_release(&c.data);
-	if (c.done > 0) {
+	if (!err || c.done > 0)
+		err = err == ERR_LOCK_LOST ? err : fs_file_lost_lock(from);
+	if (c.done > 0)
 		fs__atime_read(from->fs, from->node);
-		err = 0;
-	}
 	if (!err)
 		*copied = c.done;
 	return err;

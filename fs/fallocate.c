@@ -236,6 +236,7 @@ int fs__punch(struct fs *fs, fs_ino ino, uint64_t offset, uint64_t end, const st
 	int err;
 
 	fs__op_begin(&op, fs);
+	op.guard = ino;
 	err = punch_all(&op, &z);
 	fs__op_end(&op);
 	fs__stripes_release(&z.far);
@@ -285,6 +286,7 @@ int fs__extend(struct fs *fs, struct fs_node *n, uint64_t end, const struct fs_w
 	int err;
 
 	fs__op_begin(&op, fs);
+	op.guard = n->ino;
 	do {
 		err = try_extend(&op, n, end, w);
 	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
@@ -304,8 +306,8 @@ static int room_for(struct fs *fs, const struct fs_inode *rec, uint64_t offset, 
 	return (end - from) / s.block_size > s.blocks_free ? ERR_NOSPACE : 0;
 }
 
-int fs_fallocate(struct fs_file *f, unsigned mode, uint64_t offset, uint64_t len,
-		 const struct fs_writer *w)
+static int allocate(struct fs_file *f, unsigned mode, uint64_t offset, uint64_t len,
+		    const struct fs_writer *w)
 {
 	unsigned what = mode & ~FS_FALLOC_KEEP_SIZE;
 	int err = FS_READ_ONLY_CHECK(f->fs);
@@ -331,4 +333,13 @@ int fs_fallocate(struct fs_file *f, unsigned mode, uint64_t offset, uint64_t len
 	if (err || what & FS_FALLOC_PUNCH_HOLE)
 		return err;
 	return fs__extend(f->fs, f->node, mode & FS_FALLOC_KEEP_SIZE ? 0 : offset + len, w);
+}
+
+int fs_fallocate(struct fs_file *f, unsigned mode, uint64_t offset, uint64_t len,
+		 const struct fs_writer *w)
+{
+	uint64_t epoch;
+	int err = fs__file_enter(f, &epoch);
+
+	return fs__file_leave(f, err ? err : allocate(f, mode, offset, len, w));
 }

@@ -144,7 +144,7 @@ static int readable(const struct fs_file *f)
 	return f->node->seen.type == FS_T_FILE ? 0 : ERR_INVAL;
 }
 
-int fs_read_noatime(struct fs_file *f, uint64_t offset, size_t len, struct buf *out)
+static int read_range(struct fs_file *f, uint64_t offset, size_t len, struct buf *out)
 {
 	struct fs_inode rec = f->node->seen;
 	int err = readable(f);
@@ -172,6 +172,16 @@ int fs_read_noatime(struct fs_file *f, uint64_t offset, size_t len, struct buf *
 		len -= n;
 	}
 	return 0;
+}
+
+int fs_read_noatime(struct fs_file *f, uint64_t offset, size_t len, struct buf *out)
+{
+	uint64_t epoch;
+	int err = fs__file_enter(f, &epoch);
+
+	if (!err)
+		err = read_range(f, offset, len, out);
+	return err ? err : fs_file_lost_lock(f); /* it was read without the lock, perhaps */
 }
 
 int fs_read(struct fs_file *f, uint64_t offset, size_t len, struct buf *out)

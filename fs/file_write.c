@@ -213,7 +213,7 @@ static int try_piece(struct fs_op *op, struct fs_node *n, uint64_t offset, struc
 }
 
 /* At most WRITE_SIZE_MAX bytes: one transaction. */
-static int write_piece(struct fs_file *f, uint64_t offset, struct slice data,
+static int write_piece(struct fs_file *f, uint64_t epoch, uint64_t offset, struct slice data,
 		       const struct fs_write_how *how, uint64_t *end)
 {
 	struct slice now;
@@ -221,6 +221,8 @@ static int write_piece(struct fs_file *f, uint64_t offset, struct slice data,
 	int err;
 
 	fs__op_begin(&op, f->fs);
+	op.epoch = epoch;
+	op.guard = f->node->ino;
 	for (;;) {
 		if (how->append && !how->within)
 			offset = f->node->seen.size;
@@ -238,8 +240,8 @@ static int write_piece(struct fs_file *f, uint64_t offset, struct slice data,
 	return err;
 }
 
-int fs_write_how(struct fs_file *f, uint64_t offset, struct slice data,
-		 const struct fs_write_how *how, uint64_t *end)
+static int write_range(struct fs_file *f, uint64_t epoch, uint64_t offset, struct slice data,
+		       const struct fs_write_how *how, uint64_t *end)
 {
 	uint64_t at = offset;
 
@@ -252,7 +254,7 @@ int fs_write_how(struct fs_file *f, uint64_t offset, struct slice data,
 	while (data.len > 0) {
 		size_t n = data.len < WRITE_SIZE_MAX ? data.len : WRITE_SIZE_MAX;
 		uint64_t from = at;
-		int err = write_piece(f, at, slice_of(data.p, n), how, &at);
+		int err = write_piece(f, epoch, at, slice_of(data.p, n), how, &at);
 
 		if (err)
 			return err;
@@ -263,6 +265,21 @@ int fs_write_how(struct fs_file *f, uint64_t offset, struct slice data,
 	if (end)
 		*end = at;
 	return 0;
+}
+
+int fs_write_how(struct fs_file *f, uint64_t offset, struct slice data,
+		 const struct fs_write_how *how, uint64_t *end)
+{
+	uint64_t epoch = f->fs->epoch;
+	int err;
+
+	if (how->within) /* by the kernel: nobody would learn of it in this way */
+		return fs__untold(f->node, f->fs) ? ERR_LOCK_LOST
+						  : write_range(f, epoch, offset, data, how, end);
+	err = fs__file_enter(f, &epoch);
+	if (!err)
+		err = write_range(f, epoch, offset, data, how, end);
+	return fs__file_leave(f, err);
 }
 
 int fs_write(struct fs_file *f, uint64_t offset, struct slice data, uint64_t *end)

@@ -38,6 +38,10 @@ struct fs_backend {
 	int (*watch)(void *ctx, struct slice key, uint64_t version, uint64_t wait_ns, uint64_t *now);
 	/* Is it known that the session is over? NULL: it never is. */
 	bool (*session_lost)(void *ctx);
+	/* Blocks until it is certain that the session lives, or another one has taken its place and the
+	 * listener has heard so; and who that is (NULL: nobody). Both NULL: it never ends. */
+	int (*confirm)(void *ctx);
+	void (*on_session)(void *ctx, struct fs *fs);
 	void *ctx;
 	struct env *env;
 	struct fiber_sched *fibers; /* for background work (reaping) */
@@ -49,7 +53,19 @@ struct kv_client;
 void fs_backend_kv(struct fs_backend *b, struct kv_client *c, struct env *env,
 		   struct fiber_sched *fibers);
 
+/* The mount was away for so long that others closed its session, or somebody did so by hand; it goes on
+ * with a new one (README.md, "Sessions"). */
+struct fs_session_report {
+	uint64_t was, now; /* ids */
+	uint32_t calls;	   /* transactions under way: each either goes on, or fails with ERR_OUTCOME */
+	uint32_t locks, files; /* that are lost; and open files that learn of it by ERR_LOCK_LOST */
+	uint32_t orphans;      /* open files without a name that are gone */
+};
+typedef void fs_session_fn(void *ctx, const struct fs_session_report *r);
+
 struct fs_options {
+	fs_session_fn *session_ended; /* in a fiber, once what is lost is known; may be NULL */
+	void *session_ctx;
 	bool read_only;
 	bool atime; /* default: relatime */
 	bool noatime;
@@ -181,6 +197,9 @@ int fs_write_how(struct fs_file *f, uint64_t offset, struct slice data,
 int fs_fsync(struct fs_file *f);
 void fs_file_close(struct fs_file *f); /* from a fiber: reaps an orphan at its last close */
 fs_ino fs_file_ino(const struct fs_file *f);
+/* ERR_LOCK_LOST, once, when a lock that was taken through the file (fs_file_lock) was lost with a
+ * session. Reads, writes and lock calls say so by themselves. */
+int fs_file_lost_lock(struct fs_file *f);
 
 /* Where data (@hole: none) begins at or behind @offset, exact to blocks of BLOCK_SIZE; the end counts as
  * a hole. ERR_NO_DATA: @offset is not before the end, or no data is behind it. */
@@ -270,6 +289,10 @@ int fs_lock_set(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs
 int fs_lock_get(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs_lock *found);
 /* Gives up all that the owner holds of the inode; no request when that is nothing. */
 int fs_lock_release(struct fs *fs, fs_ino ino, uint8_t kind, uint64_t owner);
+
+/* fs_lock_set and fs_lock_get, through an open file: it is told when the lock is lost. */
+int fs_file_lock(struct fs_file *f, const struct fs_lock *want, struct fs_lock_wait *w);
+int fs_file_lock_get(struct fs_file *f, const struct fs_lock *want, struct fs_lock *found);
 
 uint64_t fs_session(const struct fs *fs); /* whose locks this file system's are; 0: none */
 

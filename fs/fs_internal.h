@@ -77,6 +77,7 @@ struct fs_node {
 	struct fs_inode seen; /* last record seen; a hint */
 	uint64_t looks; /* how often it was seen, and not just supposed to be so after a write */
 	uint64_t marked_id, marked_stripe; /* its bit in S is known to be set */
+	uint64_t lost_epoch; /* when locks of it were lost last; 0: never */
 	struct fs_waiters waiters;
 	UT_hash_handle hh;
 };
@@ -111,6 +112,7 @@ struct fs {
 	struct fs_options o;
 	uint8_t hash_key[16];
 	uint64_t hash_mask; /* all ones; tests make ties with fewer */
+	uint64_t epoch; /* how many sessions of this mount have ended */
 	struct fs_hints hints;
 	struct fs_block_count *counts; /* NULL: none yet */
 	struct {
@@ -156,6 +158,8 @@ struct fs_op {
 	struct txn_mini m;
 	struct txn_result r;
 	unsigned conflicts;
+	uint64_t epoch; /* when the call began */
+	fs_ino guard;	/* it changes the contents of this one: not once locks of it are lost; 0: none */
 };
 
 void fs__op_begin(struct fs_op *op, struct fs *fs);
@@ -305,11 +309,19 @@ int fs__xattr_read(struct fs *fs, fs_ino ino, struct slice name, struct fs_inode
 
 /* ---- nodes and open files ---- */
 
+struct fs_locker { /* an owner that took locks through an open file */
+	uint64_t owner;
+	uint8_t kind;
+};
+
 struct fs_file {
 	LIST_ENTRY(fs_file) link;
 	struct fs *fs;
 	struct fs_node *node;
 	unsigned flags;
+	bool lock_lost; /* and its next call will say so */
+	struct fs_locker *lockers; /* owned */
+	uint32_t locker_count;
 };
 
 struct fs_node *fs__node_get(struct fs *fs, fs_ino ino);
@@ -317,6 +329,19 @@ struct fs_node *fs__node_find(struct fs *fs, fs_ino ino); /* borrowed, or NULL *
 void fs__node_put(struct fs *fs, struct fs_node *n);
 int fs__node_lock(struct fs_node *n); /* ERR_INTERRUPTED */
 void fs__node_unlock(struct fs_node *n);
+
+/* ---- sessions: fs_session.c ---- */
+
+/* The client's session ended: @now has taken the place of @was, with so many @calls under way. */
+void fs__session_changed(struct fs *fs, uint64_t was, uint64_t now, uint32_t calls);
+int fs__session_confirm(struct fs *fs);
+/* Were locks of it lost since then? A call that began before must not change what they protected. */
+bool fs__locks_lost(struct fs *fs, fs_ino ino, uint64_t epoch);
+/* Around a call that works on a file. ERR_LOCK_LOST: of it, or of what went before. */
+int fs__file_enter(struct fs_file *f, uint64_t *epoch);
+int fs__file_leave(struct fs_file *f, int err);
+/* For pages written back, which nobody's descriptor comes with: is there a file that is to be told? */
+bool fs__untold(const struct fs_node *n, const struct fs *fs);
 
 /* ---- what loses its last name ---- */
 

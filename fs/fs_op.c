@@ -30,6 +30,8 @@ void fs__op_begin(struct fs_op *op, struct fs *fs)
 {
 	op->fs = fs;
 	op->conflicts = 0;
+	op->epoch = fs->epoch;
+	op->guard = 0;
 	txn_mini_init(&op->m);
 	txn_result_init(&op->r);
 }
@@ -49,14 +51,20 @@ void fs__op_end(struct fs_op *op)
 
 int fs__op_exec(struct fs_op *op)
 {
+	struct fs *fs = op->fs;
+	uint64_t epoch = fs->epoch;
 	int err;
 
-	if (op->fs->abandoned)
+	if (fs->abandoned)
 		return ERR_INTERRUPTED;
-	op->fs->stats.requests++;
-	err = txn_exec(op->fs->b.executor, &op->m, &op->r);
+	if (op->guard && fs__locks_lost(fs, op->guard, op->epoch))
+		return ERR_LOCK_LOST;
+	fs->stats.requests++;
+	err = txn_exec(fs->b.executor, &op->m, &op->r);
+	if (err == ERR_SESSION && fs->epoch != epoch)
+		err = ERR_ABORTED; /* nothing was done: built anew, under the present session */
 	if (err == ERR_CONDITION)
-		op->fs->stats.conflicts++;
+		fs->stats.conflicts++;
 	return err;
 }
 

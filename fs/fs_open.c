@@ -183,6 +183,8 @@ int fs_open(const struct fs_backend *b, const struct fs_options *o, struct fs **
 		fs_free(fs);
 		return err;
 	}
+	if (b->on_session)
+		b->on_session(b->ctx, fs);
 	*out = fs;
 	return 0;
 }
@@ -219,6 +221,8 @@ void fs_close(struct fs *fs)
 		}
 	}
 	fs__holds_leave(fs);
+	if (fs->b.on_session)
+		fs->b.on_session(fs->b.ctx, NULL);
 	fs_free(fs);
 }
 

@@ -308,6 +308,7 @@ static int renew_one(struct fs *fs, fs_ino ino)
 	struct fs_inode rec;
 	int err = fs__inode_get(fs, ino, &rec);
 
+	fs->holds->vanished += err == ERR_STALE;
 	if (err || rec.nlink > 0)
 		return err == ERR_STALE ? 0 : err;
 	n = fs__node_find(fs, ino);
@@ -317,6 +318,7 @@ static int renew_one(struct fs *fs, fs_ino ino)
 	err = put_hold(fs, ino);
 	if (!err)
 		err = count_renewal(fs, ino);
+	fs->holds->vanished += err == ERR_STALE;
 	return err == ERR_STALE ? 0 : err; /* H goes with the last close */
 }
 
@@ -335,6 +337,7 @@ int fs__holds_renew(struct fs *fs)
 		while ((b = TAILQ_FIRST(&h->batches)) != NULL && !h->finishing)
 			hold__batch_drop(fs, b); /* who clears up after the old session has them */
 		fs__hints_forget(&fs->hints);
+		h->vanished = 0;
 		in_use(fs, &open);
 	}
 	for (uint32_t i = 0; !err && i < open.count; i++)

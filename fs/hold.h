@@ -36,6 +36,7 @@ struct hold_batch { /* one that this mount has to finish */
 struct fs_holds {
 	uint64_t session; /* has joined with it; 0: not */
 	bool lost;	  /* that session is over: until fs__holds_renew */
+	uint32_t vanished; /* open files that this did not find any more */
 	struct fs_waiters renewed;
 	bool unsure;	  /* there may be H records of it that nobody here knows of */
 	uint64_t cursor;  /* batches up to it have been looked at, and it is stored */

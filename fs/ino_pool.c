@@ -17,7 +17,8 @@ void fs__meta_key(struct fs_key *k, const char *name)
 	buf_release(&b);
 }
 
-/* One entry: the counter moves on by a batch, and the batch is ours. */
+/* One entry: the counter moves on by a batch, and the batch is ours. One that may have been reserved
+ * without our knowing is nobody's. */
 static int reserve(struct fs *fs, uint64_t *next, uint64_t *end)
 {
 	struct fs_key k;
@@ -30,7 +31,7 @@ static int reserve(struct fs *fs, uint64_t *next, uint64_t *end)
 		fs__op_reset(&op);
 		txn_add(&op.m, fs__key_slice(&k), COUNTER, FS_INO_BATCH, true);
 		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	} while ((fs__err_transient(err) || err == ERR_OUTCOME) && !(err = fs__op_conflict(&op)));
 	if (!err && op.r.numbers[0] > FS_COUNTER_MASK)
 		err = ERR_NOSPACE;
 	if (!err) {

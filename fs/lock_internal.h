@@ -105,6 +105,7 @@ void lock__mend_later(struct fs *fs); /* there is no fiber for an unsure node no
 void lock__drop_all(struct fs *fs); /* at the end */
 void lock__free(struct fs *fs);
 int lock__edit_nothing(struct lock_call *c, struct lock_table *t);
+void lock__session_changed(struct fs *fs); /* fs->b.session: the locks of the one before are gone */
 
 /* ---- lock_keep.c: delegations ---- */
 /* May this change, which made @t of an empty record, come with a delegation? Then it is in @t. */

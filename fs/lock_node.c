@@ -35,6 +35,11 @@ static struct fs_locks *locks_of(struct fs *fs)
 	return fs->locks;
 }
 
+void lock__session_changed(struct fs *fs)
+{
+	(void)locks_of(fs);
+}
+
 struct lock_node *lock__node_find(struct fs *fs, fs_ino ino)
 {
 	struct lock_node *n;
@@ -312,6 +317,8 @@ static int change_once(struct lock_call *c, struct fs_op *op, lock_edit_fn *edit
 		if (!err) {
 			build(op, n, &t, adds && verdict == LOCK_CHANGED);
 			err = fs__op_exec(op);
+			if (c->fs->locks->session != session)
+				err = ERR_SESSION; /* whatever it was, it has ended with that one */
 		}
 		if (!err)
 			changed(n, &t, &mine);
@@ -338,6 +345,10 @@ int lock__change(struct lock_call *c, lock_edit_fn *edit, bool adds)
 	}
 	fs__op_begin(&op, c->fs);
 	for (;;) {
+		if (c->want.session && c->want.session != c->fs->locks->session) {
+			err = ERR_SESSION;
+			break;
+		}
 		err = change_once(c, &op, edit, adds, &fresh);
 		if (err == 1)
 			continue;

@@ -141,6 +141,7 @@ void fs_file_close(struct fs_file *f)
 	fs->stats.open_files--;
 	fs__hold_unused(fs, n);
 	fs__node_put(fs, n);
+	mem_free(f->lockers);
 	mem_free(f);
 }
 

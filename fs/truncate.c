@@ -231,6 +231,7 @@ int fs__set_size(struct fs *fs, fs_ino ino, uint64_t size, const struct fs_write
 	if (size > FS_FILE_SIZE_MAX)
 		return ERR_FILE_TOO_BIG;
 	fs__op_begin(&op, fs);
+	op.guard = ino;
 	err = run(&op, &z);
 	fs__op_end(&op);
 	fs__stripes_release(&z.far);

@@ -40,6 +40,8 @@ int kv_client_open(const struct kv_client_config *cfg, struct kv_client **out, s
 
 	c->cfg = *cfg;
 	c->cfg.name = mem_must_strdup(cfg->name ? cfg->name : "");
+	c->session_ns = cfg->session_ns ? cfg->session_ns : KV_SESSION_NS_DEFAULT;
+	CHECK(c->session_ns >= KV_SESSION_NS_MIN && c->session_ns <= KV_SESSION_NS_MAX);
 	c->executor.exec = kv__exec;
 	c->executor.lock = kv__lock;
 	c->executor.exec_locked = kv__exec_locked;

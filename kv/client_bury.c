@@ -1,12 +1,12 @@
 /* Sessions whose holder is gone: found, and closed for it. Every client with a session looks, each time
  * that it renews its own.
  *
- * Dead is who has not renewed for SESSION_DEAD_NS *by the clock of the client that watches*: it has
- * seen the record unchanged all that time, from the return of one look to the beginning of another (it
- * may itself be frozen, with an answer in its hands). And it has kept looking: when the cluster or the
- * whole machine was away, nobody could renew, so the watch begins anew. The stamps in the records are
- * not compared with a present time: they are wall clocks of leaders, and one that is an hour ahead would
- * bury everybody.
+ * Dead is who has not renewed for the time that its record says *by the clock of the client that
+ * watches*: it has seen the record unchanged all that time, from the return of one look to the beginning
+ * of another (it may itself be frozen, with an answer in its hands). And it has kept looking: when the
+ * cluster or the whole machine was away, nobody could renew, so after half that time without a look
+ * the watch begins anew. The stamps in the records are not compared with a present time: they are wall
+ * clocks of leaders, and one that is an hour ahead would bury everybody.
  *
  * What groups remember of closed ids goes when the floor, told to all by whoever looks, passes them: ids
  * rise, so those below the lowest record, and below one's own, are over.
@@ -23,7 +23,6 @@
 #define PAGE	   1024u /* records of a scan */
 #define GRAVES_MAX 16u	 /* at a time */
 #define BURY_NS	   (10 * NS_PER_S)
-#define AWAY_NS	   (SESSION_DEAD_NS / 2) /* so long without a look: who watches was away */
 
 struct kv_watched { /* somebody's session */
 	uint64_t id;
@@ -39,32 +38,51 @@ struct grave {
 
 struct look { /* one walk over all records */
 	struct kv_client *c;
+	uint64_t gap_ns;	   /* since the last one: who watches may have been away */
 	uint64_t asked_ns, now_ns; /* when the page was asked for, and was there: mono */
 	uint64_t lowest; /* id; 0: there is none */
+	uint64_t shortest_ns; /* patience */
 	struct grave graves[GRAVES_MAX];
 	uint32_t count;
 };
 
-static void meet(struct look *k, uint64_t id, uint64_t renewed)
+/* After so long a silence it is closed; a record from before that was said has its name there. */
+static uint64_t patience(struct slice record)
 {
-	struct kv_client *c = k->c;
+	uint64_t ns = record.len < SESSION_HEAD ? 0 : le64_get(record.p + SESSION_HEAD_OLD);
+
+	return ns < KV_SESSION_NS_MIN || ns > KV_SESSION_NS_MAX ? KV_SESSION_NS_DEFAULT : ns;
+}
+
+static struct kv_watched *watched(struct kv_client *c, uint64_t id)
+{
 	struct kv_watched *w = NULL;
 
-	if (!k->lowest)
-		k->lowest = id;
 	HASH_FIND(hh, c->watched, &id, sizeof(id), w);
 	if (!w) {
 		w = mem_must_alloc(sizeof(*w));
 		w->id = id;
-		w->since_ns = k->now_ns;
-		w->renewed = renewed;
 		HASH_ADD(hh, c->watched, id, sizeof(w->id), w);
-	} else if (w->renewed != renewed) {
+	}
+	return w;
+}
+
+static void meet(struct look *k, uint64_t id, struct slice record)
+{
+	uint64_t renewed = le64_get(record.p), ns = patience(record);
+	struct kv_client *c = k->c;
+	struct kv_watched *w = watched(c, id);
+
+	if (!k->lowest)
+		k->lowest = id;
+	if (ns < k->shortest_ns)
+		k->shortest_ns = ns;
+	if (w->look == 0 || w->renewed != renewed || k->gap_ns > ns / 2) {
 		w->renewed = renewed;
 		w->since_ns = k->now_ns;
 	}
 	w->look = c->looks;
-	if (k->asked_ns >= w->since_ns + SESSION_DEAD_NS && id != c->id && k->count < GRAVES_MAX)
+	if (k->asked_ns >= w->since_ns + ns && id != c->id && k->count < GRAVES_MAX)
 		k->graves[k->count++] = (struct grave){id, renewed};
 }
 
@@ -82,7 +100,7 @@ static int look_page(struct look *k, uint64_t after, uint64_t *last, bool *more)
 	kv__session_key(&to, UINT64_MAX);
 	txn_scan(&m, buf_slice(&from), buf_slice(&to), PAGE);
 	k->asked_ns = env_mono_ns(k->c->cfg.env);
-	err = kv__exec(&k->c->executor, &m, &r);
+	err = kv__exec_as(k->c, &m, k->c->id, kv__deadline(k->c), &r);
 	k->now_ns = env_mono_ns(k->c->cfg.env);
 	for (uint32_t i = 0; !err && i < r.reads[0].item_count; i++) {
 		const struct txn_item *it = &r.reads[0].items[i];
@@ -92,8 +110,8 @@ static int look_page(struct look *k, uint64_t after, uint64_t *last, bool *more)
 			break;
 		}
 		*last = be64_get(it->key.p + it->key.len - 8);
-		if (it->value.len >= SESSION_HEAD)
-			meet(k, *last, le64_get(it->value.p));
+		if (it->value.len >= SESSION_HEAD_OLD)
+			meet(k, *last, it->value);
 	}
 	*more = !err && r.reads[0].more && r.reads[0].item_count > 0;
 	txn_result_release(&r);
@@ -126,14 +144,15 @@ static int look_at_all(struct look *k)
 	bool more = true;
 	int err = 0;
 
-	if (begin_ns - k->c->looked_ns > AWAY_NS)
-		forget(k->c, true);
+	k->gap_ns = begin_ns - k->c->looked_ns;
+	k->shortest_ns = UINT64_MAX;
 	k->c->looks++;
 	while (!err && more && !k->c->closing)
 		err = look_page(k, last, &last, &more);
 	if (!err && !more) {
 		forget(k->c, false); /* those who are not there any more */
 		k->c->looked_ns = begin_ns;
+		k->c->shortest_ns = k->shortest_ns;
 	}
 	return err;
 }

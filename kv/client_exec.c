@@ -101,6 +101,7 @@ static int send_request(struct kv_write *w, const struct tsm_request *q, struct 
 						w->deadline_ns, &unknown, reply, body)
 			       : ERR_NOMEM;
 	buf_release(&request);
+	w->unknown = unknown;
 	w->undecided = err != 0 && unknown;
 	if (!unknown || w->client == 0 ||
 	    (err != ERR_INTERRUPTED && err != ERR_NOSPACE && err != ERR_NOMEM))
@@ -156,9 +157,12 @@ int kv__write_once(struct kv_write *w, struct txn_result *r)
 	if (!err)
 		err = take_reply(w, body, r);
 	buf_release(&reply);
-	if (w->client && w->client == c->id &&
-	    (err == ERR_SESSION || (!err && r->status == ERR_SESSION)))
-		c->session_lost = true;
+	if (!err && r->status == ERR_SESSION)
+		err = ERR_SESSION;
+	if (err == ERR_SESSION && w->client) {
+		kv__session_refused(c, w->client);
+		err = w->unknown ? ERR_OUTCOME : err; /* its reply may have gone with the session */
+	}
 	return err;
 }
 
@@ -168,7 +172,7 @@ int kv__write_once(struct kv_write *w, struct txn_result *r)
  * request it takes locks, in its turn. Requests of several groups need a session. */
 static int read_as_request(struct kv_write *w, struct txn_result *r)
 {
-	int err = w->client ? 0 : kv__session_open(w->c, w->deadline_ns);
+	int err = kv__session_open(w->c, w->deadline_ns);
 
 	if (err)
 		return err;
@@ -240,19 +244,30 @@ static int exec(struct kv_client *c, const struct txn_mini *m, uint64_t client,
 	return err ? err : r->status;
 }
 
-int kv__exec_as(struct kv_client *c, const struct txn_mini *m, uint64_t client,
+int kv__exec_as(struct kv_client *c, const struct txn_mini *m, uint64_t client, uint64_t deadline_ns,
 		struct txn_result *r)
 {
-	return m->err ? m->err : exec(c, m, client, kv__deadline(c), r);
+	return m->err ? m->err : exec(c, m, client, deadline_ns, r);
 }
 
+/* Never sent under another session than the one that the call began under: who holds locks by that one
+ * must hear first that they are gone. */
 int kv__exec(struct txn_executor *x, const struct txn_mini *m, struct txn_result *r)
 {
 	struct kv_client *c = container_of(x, struct kv_client, executor);
 	uint64_t deadline = kv__deadline(c);
-	int err = m->err;
+	int err = m->err, again;
 
 	if (!err && m->mut_count)
-		err = kv__session_open(c, deadline);
-	return err ? err : exec(c, m, c->id, deadline, r);
+		err = kv__session_for_call(c, deadline);
+	if (err)
+		return err;
+	err = exec(c, m, c->id, deadline, r);
+	if (err == ERR_SESSION || err == ERR_OUTCOME) {
+		again = kv__session_open(c, deadline);
+		return again && err == ERR_SESSION ? again : err;
+	}
+	if (!err && !m->mut_count)
+		err = kv__session_confirm(c, deadline); /* what was read, was read while it lived */
+	return err;
 }

@@ -22,9 +22,10 @@
 #define UNLOCK_NS	 (5 * NS_PER_S) /* how long locks are asked to be given up */
 #define SUSPECT_NS	 (250 * NS_PER_MS) /* a node that broke off is not asked again so soon */
 #define SILENT_NS	 (100 * NS_PER_MS) /* nor one that was silent while an attempt ran out */
-#define SESSION_RENEW_NS (10 * NS_PER_S)
-#define SESSION_DEAD_NS	 (60 * NS_PER_S) /* seen unchanged for so long: others close it */
-#define SESSION_HEAD	 16u		 /* bytes of a session's record before the name */
+#define SESSION_RENEW_NS (10 * NS_PER_S) /* at least every so often, */
+#define SESSION_RENEWALS 6u /* and so many times within its time */
+#define SESSION_HEAD	 24u /* bytes of a session's record before the name */
+#define SESSION_HEAD_OLD 16u /* of one that does not say its time */
 #define SESSION_RENEWED	 ((struct txn_field){.offset = 0, .width = 8})
 
 struct kv_inflight { /* a write whose reply has not been seen */
@@ -47,15 +48,23 @@ struct kv_client {
 	uint64_t heard_ns[NODES_MAX];	/* when the node answered last, whatever it was */
 
 	uint64_t id; /* session; 0: none yet */
+	bool session_lost; /* others closed it; the next one will take its place */
+	uint64_t session_ns; /* seen unchanged for so long it is closed */
+	uint64_t shortest_ns; /* the least such time of all sessions, as seen last */
+	uint64_t confirmed_ns; /* when the last renewal that was done was sent: mono */
+	bool renewing; /* a fiber does it */
 	uint64_t floor_told; /* the last floor that this client told all groups */
 	struct kv_watched *watched; /* sessions of all clients, by id: client_bury.c */
 	uint64_t looks, looked_ns;  /* at them, so far; when the last one began */
 	bool opening; /* a fiber is opening it */
 	uint64_t sequence;
 	struct kv_inflight_list inflight; /* ascending */
-	bool closing, session_lost;
+	bool closing;
 	bool keeping;	      /* the keep-alive fiber has been started and has not ended */
 	struct fiber *keeper; /* NULL before it runs */
+	bool keeper_sleeps;
+	kv_session_fn *session_fn;
+	void *session_ctx;
 	uint32_t background;  /* fibers of this client that nobody waits for, but close */
 	struct fiber *closer; /* waits for them to end */
 	struct kv_client_stats stats;
@@ -87,7 +96,7 @@ int kv__exec(struct txn_executor *x, const struct txn_mini *m, struct txn_result
 
 /* As client @client: the session that is being opened, or 0, anonymously: a mini-transaction of one
  * group that may run twice. */
-int kv__exec_as(struct kv_client *c, const struct txn_mini *m, uint64_t client,
+int kv__exec_as(struct kv_client *c, const struct txn_mini *m, uint64_t client, uint64_t deadline_ns,
 		struct txn_result *r);
 
 /* Cuts @m by the present layout; the part of the group of @home, if given, goes first. Does not
@@ -107,6 +116,7 @@ struct kv_write { /* a request that is logged */
 	uint64_t lock;
 
 	uint64_t sequence; /* out: of the last try */
+	bool unknown;	   /* out: an earlier attempt at it may have been executed */
 	bool undecided;	   /* out: it failed, and may be executed yet */
 };
 /* One try under a sequence of its own, with retries at every replica. Its result is merged into @r. */
@@ -139,8 +149,14 @@ typedef int kv_fan_fn(void *ctx, uint32_t i);
 int kv__fan_out(struct kv_client *c, uint32_t n, kv_fan_fn *fn, void *ctx);
 
 /* ---- sessions: client_session.c ---- */
-/* Opens the session if there is none. */
+/* Opens the session if there is none, or if it was lost. */
 int kv__session_open(struct kv_client *c, uint64_t deadline_ns);
+/* Before a call that writes: ERR_SESSION when another session than the present one, which was lost, has
+ * taken its place. */
+int kv__session_for_call(struct kv_client *c, uint64_t deadline_ns);
+/* 0: at this moment nobody has closed the session for its silence, or it is another one by now. */
+int kv__session_confirm(struct kv_client *c, uint64_t deadline_ns);
+void kv__session_refused(struct kv_client *c, uint64_t client); /* by a group: it is closed */
 void kv__session_close(struct kv_client *c);
 void kv__session_key(struct buf *out, uint64_t id);
 /* CLOSE of @id: in meta first, then in @groups. */

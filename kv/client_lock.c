@@ -20,8 +20,9 @@ static int home_of(const struct txn_mini *m, struct slice *home)
 	return home->len > 0 && home->len <= KEY_SIZE_MAX ? 0 : ERR_INVAL;
 }
 
-static void remember(struct txn_lock *lock, uint64_t sequence, struct slice home)
+static void remember(struct txn_lock *lock, uint64_t session, uint64_t sequence, struct slice home)
 {
+	lock->session = session;
 	lock->sequence = sequence;
 	lock->home_len = (uint32_t)home.len;
 	memcpy(lock->home, home.p, home.len);
@@ -54,15 +55,15 @@ static void unlock_main(void *arg)
 	kv__background_end(c);
 }
 
-static void give_up(struct kv_client *c, uint64_t sequence, struct slice home)
+static void give_up(struct kv_client *c, uint64_t session, uint64_t sequence, struct slice home)
 {
 	struct unlocking *u;
 
-	if (!c->id || c->session_lost)
+	if (session != c->id || c->session_lost)
 		return; /* CLOSE frees the locks */
 	u = mem_must_alloc(sizeof(*u));
 	*u = (struct unlocking){.c = c,
-				.client = c->id,
+				.client = session,
 				.sequence = sequence,
 				.group = kv_layout_group_of(&c->layout, home)};
 	if (kv__background_start(c, unlock_main, u) != 0)
@@ -73,7 +74,7 @@ void kv__unlock(struct txn_executor *x, const struct txn_lock *lock)
 {
 	struct kv_client *c = container_of(x, struct kv_client, executor);
 
-	give_up(c, lock->sequence, slice_of(lock->home, lock->home_len));
+	give_up(c, lock->session, lock->sequence, slice_of(lock->home, lock->home_len));
 }
 
 /* ---- taking ---- */
@@ -87,7 +88,7 @@ static int lock_once(struct kv_write *w, struct txn_result *r)
 	err = kv__write_once(w, r);
 	txn_parts_release(w->parts, w->part_count);
 	if (err && w->undecided)
-		give_up(w->c, w->sequence, w->home);
+		give_up(w->c, w->client, w->sequence, w->home);
 	return err;
 }
 
@@ -129,14 +130,14 @@ int kv__lock(struct txn_executor *x, const struct txn_mini *m, struct txn_lock *
 	int err = m->err ? m->err : home_of(m, &w.home);
 
 	if (!err)
-		err = kv__session_open(c, w.deadline_ns);
+		err = kv__session_for_call(c, w.deadline_ns);
 	if (err)
 		return err;
 	w.client = c->id;
 	w.parts = mem_must_alloc(sizeof(*w.parts) * TXN_GROUPS_MAX);
 	err = lock_loop(&w);
 	if (!err)
-		remember(lock, w.sequence, w.home);
+		remember(lock, w.client, w.sequence, w.home);
 	mem_free(w.parts);
 	return err;
 }
@@ -157,8 +158,8 @@ int kv__exec_locked(struct txn_executor *x, const struct txn_mini *m, const stru
 
 	if (m->err)
 		return m->err;
-	if (!c->id || c->session_lost)
-		return ERR_SESSION;
+	if (!c->id || c->session_lost || lock->session != c->id)
+		return ERR_SESSION; /* its locks have gone, and the transaction with them */
 	w.parts = mem_must_alloc(sizeof(*w.parts) * TXN_GROUPS_MAX);
 	err = kv__split(c, m, w.home, w.parts, &w.part_count);
 	if (!err) {

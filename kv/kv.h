@@ -13,6 +13,18 @@
 
 struct kv_client;
 
+/* The session was closed by others, and a new one has taken its place (README.md, "Sessions"). */
+struct kv_session_change {
+	uint64_t was, now; /* ids */
+	uint32_t calls;	   /* under way under the old one: some may end with ERR_OUTCOME */
+};
+/* On the loop's thread, in the fiber that found out: must not block. */
+typedef void kv_session_fn(void *ctx, const struct kv_session_change *x);
+
+#define KV_SESSION_NS_MIN     (5 * NS_PER_S)
+#define KV_SESSION_NS_MAX     (3600 * NS_PER_S)
+#define KV_SESSION_NS_DEFAULT (60 * NS_PER_S)
+
 struct kv_client_config {
 	const char *endpoints;		 /* "host:port,host:port" numeric: any subset of the nodes */
 	struct kv_transport *transport;	 /* borrowed; kv_transport_net_new() for real sockets */
@@ -22,6 +34,7 @@ struct kv_client_config {
 	uint64_t connect_timeout_ns;	 /* of kv_client_open; 0 = as long as it takes */
 	const char *name;		 /* shown in `paxfs clients`: host, mount point; may be NULL */
 	bool session;			 /* register with meta and keep alive (mounts; writers) */
+	uint64_t session_ns; /* others close it after so long a silence; 0: the default */
 };
 
 /* Must be called from a fiber. Fetches the layout, and with `session` opens a client id.
@@ -62,6 +75,12 @@ uint64_t kv_client_id(const struct kv_client *c); /* 0 without a session */
 /* Somebody has closed it, and this client has noticed: at its next write, or within some seconds. */
 bool kv_client_session_lost(const struct kv_client *c);
 
+/* @fn hears of every change from now on; NULL: nobody does. */
+void kv_client_on_session(struct kv_client *c, kv_session_fn *fn, void *ctx);
+/* Blocks until it is certain that the session was not closed for its silence before this call began
+ * (mostly it is, without a request), or that it was, and @fn has heard so. 0 without a session. */
+int kv_client_session_confirm(struct kv_client *c);
+
 /* Ends the session of another client, wherever it is: from then on every group refuses what it sends.
  * ERR_NOT_FOUND: there is no such session. */
 int kv_client_evict(struct kv_client *c, uint64_t id);
@@ -76,6 +95,7 @@ int kv_client_admin(struct kv_transport *t, struct env *env, const char *address
 
 struct kv_client_stats {
 	uint64_t calls, retries, redirects, map_refreshes, reads, execs, cross_group, watches;
+	uint64_t sessions_lost;
 };
 void kv_client_stats_get(const struct kv_client *c, struct kv_client_stats *out);
 

@@ -14,6 +14,7 @@ struct mount_options {
 	bool local_locks; /* flock and fcntl locks between the processes of this mount alone */
 	bool debug;	       /* libfuse's own trace */
 	uint64_t timeout_ns;   /* of a call while a majority is down; 0 = wait (interruptible) */
+	uint64_t session_ns; /* after so long a silence others close this mount's session */
 	uint32_t max_background;
 	uint32_t max_inodes; /* that the kernel may know; beyond that it is made to forget */
 	bool no_prune;	     /* ... as on kernels before 6.18 */

@@ -141,14 +141,20 @@ static void reply_lock(fuse_req_t req, int err)
 		mount__reply_err(req, err);
 }
 
-static void set_lock(fuse_req_t req, fuse_ino_t ino, const struct fs_lock *want, bool sleep)
+static struct fs_file *file_of(const struct fuse_file_info *fi)
+{
+	return (struct fs_file *)(uintptr_t)fi->fh;
+}
+
+static void set_lock(fuse_req_t req, const struct fuse_file_info *fi, const struct fs_lock *want,
+		     bool sleep)
 {
 	struct fs_lock_wait w = {.fiber = fiber_self()};
-	struct fs *fs = mount__fs_of(req);
 
+	(void)mount__fs_of(req);
 	if (sleep)
 		fuse_req_interrupt_func(req, lock_interrupted, &w);
-	reply_lock(req, fs_lock_set(fs, ino, want, sleep ? &w : NULL));
+	reply_lock(req, fs_file_lock(file_of(fi), want, sleep ? &w : NULL));
 }
 
 static uint8_t mode_of(int type)
@@ -183,7 +189,7 @@ void mount__op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, 
 	if (want.mode != FS_LOCK_NONE)
 		note_user(mount_of(req), fi->fh, fi->lock_owner, ino);
 	want.no_cycle = sleep && waits_as_description(req);
-	set_lock(req, ino, &want, sleep && want.mode != FS_LOCK_NONE);
+	set_lock(req, fi, &want, sleep && want.mode != FS_LOCK_NONE);
 }
 
 void mount__op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *l)
@@ -191,8 +197,9 @@ void mount__op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, 
 	struct fs_lock want = posix_lock(fi, l), found;
 	struct fs *fs = mount__fs_of(req);
 	struct flock out = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
-	int err = fs_lock_get(fs, ino, &want, &found);
+	int err = fs_file_lock_get(file_of(fi), &want, &found);
 
+	(void)ino;
 	if (err) {
 		reply_lock(req, err);
 		return;
@@ -217,5 +224,6 @@ void mount__op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, 
 			       .end = UINT64_MAX,
 			       .owner = fi->lock_owner};
 
-	set_lock(req, ino, &want, !(op & LOCK_NB) && want.mode != FS_LOCK_NONE);
+	(void)ino;
+	set_lock(req, fi, &want, !(op & LOCK_NB) && want.mode != FS_LOCK_NONE);
 }

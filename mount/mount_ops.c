@@ -47,6 +47,11 @@ void mount__reply_err(fuse_req_t req, int err)
 	fuse_reply_err(req, e);
 }
 
+static struct fs_file *file_of(const struct fuse_file_info *fi)
+{
+	return (struct fs_file *)(uintptr_t)fi->fh;
+}
+
 static void stat_of(const struct fs_attr *a, struct stat *st)
 {
 	memset(st, 0, sizeof(*st));
@@ -144,6 +149,8 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	 * blocks are counted for them alone. */
 	int err = fi ? fs_getattr(fs, ino, &a) : fs_stat(fs, ino, &a);
 
+	if (!err && fi && S_ISREG(a.mode)) /* its pages may satisfy the read, which then does not come */
+		err = fs_file_lost_lock(file_of(fi));
 	if (!err)
 		err = settle_pages(mount_of(req), &a);
 	reply_attr(req, err, &a);
@@ -190,9 +197,12 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 	struct mount_caller caller;
 	const struct fs_writer *w = mount__writer(&caller, req, NULL);
 	struct fs_attr out;
-	int err;
+	int err = fi && set & FS_SET_SIZE ? fs_file_lost_lock(file_of(fi)) : 0; /* ftruncate */
 
-	(void)fi;
+	if (err) {
+		mount__reply_err(req, err);
+		return;
+	}
 	if (set & FS_SET_SIZE) {
 		/* a mode comes along only to take set-id bits off, by what the kernel last saw */
 		set &= ~(unsigned)(FS_SET_MODE | FS_KILL_SUID);
@@ -310,11 +320,6 @@ static unsigned open_flags(int flags)
 	f |= flags & O_TRUNC ? FS_O_TRUNC : 0;
 	f |= flags & O_EXCL ? FS_O_EXCL : 0;
 	return f;
-}
-
-static struct fs_file *file_of(const struct fuse_file_info *fi)
-{
-	return (struct fs_file *)(uintptr_t)fi->fh;
 }
 
 /* An appended record is cached by the kernel at the size that it believes in: direct I/O there. With

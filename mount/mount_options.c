@@ -14,6 +14,7 @@ void mount_options_default(struct mount_options *o, bool root)
 				    .suid = root,
 				    .dev = root,
 				    .exec = true,
+				    .session_ns = KV_SESSION_NS_DEFAULT,
 				    .max_background = 64,
 				    .max_inodes = 1000000};
 }
@@ -117,6 +118,11 @@ static bool parse_timeout(const char *value, uint64_t *ns)
 	return true;
 }
 
+static bool parse_session(const char *value, uint64_t *ns)
+{
+	return parse_timeout(value, ns) && *ns >= KV_SESSION_NS_MIN && *ns <= KV_SESSION_NS_MAX;
+}
+
 static bool parse_count(const char *value, unsigned long min, unsigned long max, uint32_t *out)
 {
 	char *end;
@@ -155,6 +161,13 @@ static int parse_one(struct mount_options *o, const char *item, struct msg *m)
 			       ? 0
 			       : msg_set(m, ERR_USAGE, "option timeout wants seconds, not \"%s\"",
 					 item + 8);
+	if (strncmp(item, "session_timeout=", 16) == 0)
+		return parse_session(item + 16, &o->session_ns)
+			       ? 0
+			       : msg_set(m, ERR_USAGE,
+					 "option session_timeout wants %llu to %llu seconds, not \"%s\"",
+					 KV_SESSION_NS_MIN / NS_PER_S, KV_SESSION_NS_MAX / NS_PER_S,
+					 item + 16);
 	if (strncmp(item, "max_background=", 15) == 0)
 		return parse_count(item + 15, 1, 65535, &o->max_background)
 			       ? 0

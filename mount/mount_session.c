@@ -275,6 +275,17 @@ void mount_stop(struct mount *mt)
 
 /* ---- the start ---- */
 
+/* The one line that says what the end of a session has cost. */
+static void session_ended(void *ctx, const struct fs_session_report *r)
+{
+	struct mount *mt = ctx;
+
+	log_warn("%s: session %llu was closed by others; goes on with session %llu; lost: %u locks (%u "
+		 "open files will be told), %u open files without a name; %u calls were under way",
+		 mt->cfg->mountpoint, (unsigned long long)r->was, (unsigned long long)r->now, r->locks,
+		 r->files, r->orphans, r->calls);
+}
+
 static int connect_store(struct mount *mt)
 {
 	char host[64] = "?";
@@ -286,8 +297,11 @@ static int connect_store(struct mount *mt)
 				       .timeout_ns = mt->cfg->options->timeout_ns,
 				       .connect_timeout_ns = mt->cfg->connect_timeout_ns,
 				       .session = !mt->cfg->options->read_only ||
-					       !mt->cfg->options->local_locks};
-	struct fs_options o = {.read_only = mt->cfg->options->read_only,
+					       !mt->cfg->options->local_locks,
+				       .session_ns = mt->cfg->options->session_ns};
+	struct fs_options o = {.session_ended = session_ended,
+			       .session_ctx = mt,
+			       .read_only = mt->cfg->options->read_only,
 			       .noatime = mt->cfg->options->noatime,
 			       .atime = mt->cfg->options->strictatime,
 			       .keep_locks = true};

@@ -10,9 +10,9 @@
 static const char help[] =
 	"usage: paxfs clients [-o json]\n"
 	"       paxfs clients --evict ID\n\n"
-	"The sessions of a store: mounts, and other clients that write. --evict ends one: whatever it\n"
-	"still sends is refused, its locks are free, its mount answers with errors until it is\n"
-	"mounted anew.\n\n"
+	"The sessions of a store: mounts, and other clients that write. --evict ends one: whatever\n"
+	"is still sent under it is refused, and its locks are free. A mount that lives goes on with\n"
+	"a new session.\n\n"
 	"  -E, --evict ID         end the session of this number\n" CLI_CLIENT_HELP;
 
 struct clients_args {

@@ -37,7 +37,8 @@ _paxfs_mount_options() {
 	[[ $cur == *,* ]] && before=${cur%,*},
 	compopt -o nospace 2>/dev/null
 	mapfile -t COMPREPLY < <(compgen -P "$before" -W "ro rw noatime relatime timeout= allow_other
-		default_permissions suid nosuid dev nodev exec noexec fsname= max_background= locallocks debug" \
+		default_permissions suid nosuid dev nodev exec noexec fsname= max_background= locallocks
+		session_timeout= debug" \
 		-- "${cur##*,}")
 }
 

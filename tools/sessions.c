@@ -7,7 +7,10 @@
 #include "base/mem.h"
 
 #define PAGE	    1024u
-#define RECORD_HEAD 16u /* renewed, opened; then the name: kv/client_session.c */
+/* renewed, opened, patience; then the name: kv/client_session.c. Older ones have no patience, but their
+ * name there, which no number of so few seconds looks like. */
+#define RECORD_HEAD	24u
+#define RECORD_HEAD_OLD 16u
 
 static void session_key(struct buf *out, uint64_t id)
 {
@@ -19,7 +22,9 @@ static void session_key(struct buf *out, uint64_t id)
 static void add(struct session_list *l, const struct txn_item *it)
 {
 	struct session_entry *e;
-	size_t n = it->value.len - RECORD_HEAD;
+	bool old = it->value.len < RECORD_HEAD ||
+		   le64_get(it->value.p + RECORD_HEAD_OLD) > KV_SESSION_NS_MAX;
+	size_t head = old ? RECORD_HEAD_OLD : RECORD_HEAD, n = it->value.len - head;
 
 	if (l->count == l->cap) {
 		l->cap = l->cap ? l->cap * 2 : 16;
@@ -31,7 +36,7 @@ static void add(struct session_list *l, const struct txn_item *it)
 	e->opened_ns = le64_get(it->value.p + 8);
 	n = n < sizeof(e->name) ? n : sizeof(e->name) - 1;
 	if (n > 0)
-		memcpy(e->name, it->value.p + RECORD_HEAD, n);
+		memcpy(e->name, it->value.p + head, n);
 	e->name[n] = '\0';
 }
 
@@ -57,7 +62,7 @@ static int read_page(struct cli_session *s, struct session_list *l, uint64_t *af
 			break;
 		}
 		*after = be64_get(it->key.p + it->key.len - 8);
-		if (it->value.len >= RECORD_HEAD)
+		if (it->value.len >= RECORD_HEAD_OLD)
 			add(l, it);
 	}
 	txn_result_release(&r);

@@ -218,8 +218,11 @@ int txn_result_merge(struct txn_result *r, struct slice part_reply); /* ERR_PROT
 /* Anything that executes mini-transactions for fiber code: the routing client of kv/, or a test's
  * in-memory one. exec blocks the fiber and retries what can be retried (leader changes, stale maps,
  * deadlock aborts) with exactly-once effect. Returns r->status, or ERR_TIMEOUT, ERR_INTERRUPTED (then
- * the effect is unknown only if it wrote), ERR_SESSION, ERR_UNREACHABLE, ERR_TOO_BIG. */
+ * the effect is unknown only if it wrote), ERR_SESSION (the session had ended: no effect, and the next
+ * call goes under a new one), ERR_OUTCOME (it ended meanwhile: the effect is unknown), ERR_UNREACHABLE,
+ * ERR_TOO_BIG. */
 struct txn_lock { /* a lock transaction, named by its executor */
+	uint64_t session; /* whose it is, where there are sessions */
 	uint64_t sequence;
 	uint32_t home_len;
 	uint8_t home[KEY_SIZE_MAX]; /* its home key */

@@ -115,17 +115,32 @@ static void range_end(struct fsx *x, struct slice from, struct slice *end)
 
 static void b_range(void *ctx, struct slice from, struct slice *end)
 {
-	range_end(ctx, from, end);
+	const struct fsx_mount *m = ctx;
+
+	range_end(m->x, from, end);
+}
+
+static int b_confirm(void *ctx)
+{
+	struct fsx_mount *m = ctx;
+
+	if (m->closed)
+		fsx_next_session(m);
+	return 0;
 }
 
 static int b_watch(void *ctx, struct slice key, uint64_t version, uint64_t wait_ns, uint64_t *found)
 {
-	return fsx_watch(ctx, key, version, wait_ns, found);
+	const struct fsx_mount *m = ctx;
+
+	return fsx_watch(m->x, key, version, wait_ns, found);
 }
 
 static uint32_t b_group_of(void *ctx, struct slice key)
 {
-	return fsx_group_of(ctx, key);
+	const struct fsx_mount *m = ctx;
+
+	return fsx_group_of(m->x, key);
 }
 
 void fsx_split(struct fsx *x, struct slice key, uint32_t group)
@@ -214,6 +229,10 @@ static int exec(struct txn_executor *ex, const struct txn_mini *m, struct txn_re
 		return ERR_SESSION;
 	if (mt->lives > 0)
 		mt->lives--;
+	if (mt->closed && m->mut_count) {
+		fsx_next_session(mt);
+		return res->status = ERR_SESSION;
+	}
 	mem_fail_pause(true); /* the store has its memory, when a mount runs out of it */
 	txn_result_prepare(res, m);
 	err = count_parts(x, m);
@@ -222,25 +241,27 @@ static int exec(struct txn_executor *ex, const struct txn_mini *m, struct txn_re
 		return res->status = err;
 	}
 	fault = draw_fault(x, &done);
+	if (m->mut_count && mt->lose_outcome == 1)
+		done = mt->outcome_done;
 	err = done ? fsx_run_mini(x, m, res) : 0;
 	mem_fail_pause(false);
 	if (done && m->mut_count)
 		fsx_wake(x);
 	if (mt->lose_reply > 0 && --mt->lose_reply == 0)
 		fault = ERR_TIMEOUT;
+	if (m->mut_count && mt->lose_outcome > 0 && --mt->lose_outcome == 0) {
+		fsx_next_session(mt);
+		fault = ERR_OUTCOME;
+	}
 	if (fault)
 		return res->status = fault;
 	(void)delay(x);
+	if (mt->closed && !m->mut_count)
+		fsx_next_session(mt);
 	return err;
 }
 
 /* ---- life ---- */
-
-static void meta_session_key(struct buf *key, uint64_t session)
-{
-	kv_meta_key(key, KV_KEY_SESSION);
-	buf_add_be64(key, session);
-}
 
 struct fsx *fsx_new(uint32_t groups, uint64_t seed)
 {
@@ -282,7 +303,7 @@ void fsx_umount(struct fsx_mount *m)
 	struct buf key = BUF_INIT;
 
 	fsx_call(m->x, close_fiber, m);
-	meta_session_key(&key, m->b.session);
+	fsx_session_key(&key, m->b.session);
 	fsx_delete(m->x, buf_slice(&key));
 	buf_release(&key);
 	LIST_REMOVE(m, link);
@@ -338,10 +359,8 @@ static void open_fiber(void *arg)
 
 struct fsx_mount *fsx_mount_with(struct fsx *x, const struct fs_options *o)
 {
-	static uint64_t sessions;
 	struct fsx_mount *m = mem_must_alloc(sizeof(*m));
 	struct opening op = {m, o};
-	struct buf key = BUF_INIT;
 
 	m->x = x;
 	m->lives = -1;
@@ -350,14 +369,11 @@ struct fsx_mount *fsx_mount_with(struct fsx *x, const struct fs_options *o)
 				   .range = b_range,
 				   .group_of = b_group_of,
 				   .watch = b_watch,
-				   .ctx = x,
+				   .confirm = b_confirm,
+				   .ctx = m,
 				   .env = &x->env,
 				   .fibers = x->fibers,
-				   .session = ++sessions};
-	meta_session_key(&key, m->b.session);
-	x->version++;
-	fsx_put(x, buf_slice(&key), slice_str("session"));
-	buf_release(&key);
+				   .session = fsx_first_session(x)};
 	LIST_INSERT_HEAD(&x->mounts, m, link);
 	fsx_call(x, open_fiber, &op);
 	m->fs->hash_mask = x->hash_mask;

@@ -35,6 +35,9 @@ struct fsx_mount {
 	struct fs_backend b;
 	struct fs *fs;
 	int64_t lives; /* executions until this client is dead: ERR_SESSION; < 0: for ever */
+	bool closed; /* others have closed its session: the next execution finds out (fs_sessions.c) */
+	int64_t lose_outcome; /* the n-th write from now meets the end of the session: ERR_OUTCOME */
+	bool outcome_done;    /* and happens */
 	int64_t lose_reply; /* the n-th execution from now runs, but answers ERR_TIMEOUT; 0: none */
 	LIST_ENTRY(fsx_mount) link;
 };
@@ -78,6 +81,13 @@ struct fsx_mount *fsx_mount_with(struct fsx *x, const struct fs_options *o);
 void fsx_umount(struct fsx_mount *m); /* fs_close */
 void fsx_umount_all(struct fsx *x);   /* when nothing has anything to do any more */
 void fsx_kill(struct fsx_mount *m);   /* dies now: nothing it does reaches the store any more */
+
+/* Others close its session. As the client does, it goes on with another: after a write that was refused,
+ * before a read returns, or when asked to make sure. */
+void fsx_end_session(struct fsx_mount *m);
+void fsx_next_session(struct fsx_mount *m); /* of that: now */
+void fsx_session_key(struct buf *key, uint64_t session);
+uint64_t fsx_first_session(struct fsx *x); /* a new one, with its record */
 
 void fsx_call(struct fsx *x, fiber_fn *fn, void *arg);
 void fsx_start(struct fsx *x, fiber_fn *fn, void *arg); /* starts only */

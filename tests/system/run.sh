@@ -22,14 +22,14 @@ for tool in sqlite3 git setfattr getfattr setfacl setcap rsync gcc make; do
 done
 
 export PROG=$BUILD/tests/system
-for program in lockplay damage ackwriter coherence hugeplay renamewatch badframes histload faultproxy faultio.so \
-	../check/histcheck; do
+for program in lockplay damage fdplay ackwriter coherence hugeplay renamewatch badframes histload faultproxy \
+	faultio.so ../check/histcheck; do
 	[ -x "$PROG/$program" ] || cannot "$PROG/$program is not built: run make helpers"
 done
 
 if [ $# -eq 0 ]; then
-	set -- cli tools rename two_mounts coherence locks acl fsck kill_nodes kill_mount catch_up bad_input embedded \
-		partition bad_disk full_disk clocks nemesis \
+	set -- cli tools rename two_mounts coherence locks acl fsck outage kill_nodes kill_mount catch_up bad_input \
+		embedded partition bad_disk full_disk clocks nemesis \
 		huge
 fi
 passed=0

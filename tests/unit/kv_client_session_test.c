@@ -143,54 +143,220 @@ static void a_session_without_a_record_is_none(void)
 	kcf_run(&k, session_fails_story);
 }
 
-/* The record is gone: others have closed this session. */
-static void record_is_gone(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
+/* ---- a session that others closed ---- */
+
+static struct kv_session_change heard;
+static uint32_t heard_count;
+
+static void hear(void *ctx, const struct kv_session_change *x)
+{
+	CHECK_PTR_EQ(ctx, &k);
+	CHECK_U64_EQ(kv_client_id(k.client), x->now);
+	heard = *x;
+	heard_count++;
+}
+
+static void listen(struct kcf *f)
+{
+	heard_count = 0;
+	kcf_client(f, true);
+	kv_client_on_session(f->client, hear, f);
+}
+
+static void record_1_is_gone(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
 {
 	(void)f;
-	if (c->type == KV_EXEC && c->group == 0)
+	if (c->type == KV_EXEC && c->group == 0 && c->client == 1)
 		fate->status = ERR_CONDITION;
 }
 
 static void lost_session_story(struct kcf *f)
 {
-	uint64_t versions[2];
-
-	kcf_client(f, true);
+	listen(f);
 	CHECK_OK(kcf_write(f, 1, 0));
-	f->script = record_is_gone;
-	fiber_sleep(15 * NS_PER_S);
-	CHECK_ERR(kcf_write(f, 1, 0), ERR_SESSION);
-	CHECK_OK(kcf_read(f, 1, 0, versions)); /* reading needs none */
+	f->script = record_1_is_gone;
+	fiber_sleep(15 * NS_PER_S); /* at the next renewal it turns out */
+	CHECK_U64_EQ(heard_count, 1);
+	CHECK_U64_EQ(heard.was, 1);
+	CHECK_U64_EQ(heard.now, 2);
+	CHECK_U64_EQ(heard.calls, 0);
 	kcf_forget(f);
-	fiber_sleep(60 * NS_PER_S);
-	CHECK_U64_EQ(kcf_count(f, KV_EXEC), 0);
+	CHECK_OK(kcf_write(f, 1, 0));
+	CHECK_U64_EQ(kcf_nth(f, KV_EXEC, 1)->client, 2);
+	fiber_sleep(60 * NS_PER_S); /* which is kept alive in its turn */
+	CHECK_U64_EQ(heard_count, 1);
+	CHECK_TRUE(count_exec(f, KCF_REQUEST) >= 6);
+	for (uint32_t i = 1; i <= kcf_count(f, KV_EXEC); i++)
+		CHECK_U64_EQ(kcf_nth(f, KV_EXEC, i)->client, 2);
 }
 
-static void a_lost_session_writes_no_more(void)
+static void a_lost_session_is_replaced(void)
 {
 	kcf_run(&k, lost_session_story);
-	CHECK_U64_EQ(count_exec(&k, KCF_CLOSE), 0);
+	CHECK_U64_EQ(count_exec(&k, KCF_CLOSE), 2); /* the second one's, at the end */
+	CHECK_U64_EQ(kcf_nth(&k, KV_ADMIN, 1)->client, 2);
 }
 
-static void session_closed_at_group_1(struct kcf *f, const struct kcf_call *c,
-				      struct kcf_fate *fate)
+static void session_1_is_closed(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
 {
 	(void)f;
-	if (c->type == KV_EXEC && c->group == 1)
+	if (c->type == KV_EXEC && c->client == 1)
 		fate->status = ERR_SESSION;
+}
+
+static uint32_t count_requests(const struct kcf *f, uint32_t group, uint64_t client)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 1; i <= kcf_count(f, KV_EXEC); i++) {
+		const struct kcf_call *c = kcf_nth(f, KV_EXEC, i);
+
+		n += c->group == group && c->client == client && c->command == KCF_REQUEST;
+	}
+	return n;
 }
 
 static void refused_session_story(struct kcf *f)
 {
-	kcf_client(f, true);
-	f->script = session_closed_at_group_1;
+	listen(f);
+	f->script = session_1_is_closed;
+	kcf_forget(f);
 	CHECK_ERR(kcf_write(f, 1, 0), ERR_SESSION);
-	CHECK_ERR(kcf_write(f, 2, 0), ERR_SESSION);
+	CHECK_U64_EQ(heard_count, 1); /* before the caller: who has locks must know first */
+	CHECK_U64_EQ(heard.calls, 0);
+	CHECK_U64_EQ(count_requests(f, 1, 1), 1);
+	CHECK_U64_EQ(count_requests(f, 1, 2), 0); /* never sent under another session */
+	CHECK_OK(kcf_write(f, 1, 0));
+	CHECK_U64_EQ(count_requests(f, 1, 2), 1);
 }
 
-static void a_refused_session_is_lost(void)
+static void a_refused_write_is_not_sent_under_the_next_session(void)
 {
 	kcf_run(&k, refused_session_story);
+}
+
+static void lost_then_closed(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
+{
+	if (c->type != KV_EXEC || c->client != 1)
+		return;
+	if (c->group == 1 && f->counter++ == 0)
+		fate->before = ERR_CLOSED; /* on the way there, or on the way back: who knows */
+	else
+		fate->status = ERR_SESSION;
+}
+
+static void outcome_story(struct kcf *f)
+{
+	listen(f);
+	f->script = lost_then_closed;
+	CHECK_ERR(kcf_write(f, 1, 0), ERR_OUTCOME);
+	fiber_sleep(NS_PER_S); /* without another call, and long before the next renewal */
+	CHECK_U64_EQ(heard_count, 1);
+	CHECK_OK(kcf_write(f, 1, 0));
+}
+
+static void a_write_without_an_answer_has_an_unknown_outcome(void)
+{
+	kcf_run(&k, outcome_story);
+}
+
+static void crowd_story(struct kcf *f)
+{
+	struct kcf_writer w[4];
+
+	listen(f);
+	f->script = requests_of_group_1_vanish;
+	for (uint32_t i = 0; i < 4; i++)
+		kcf_start_writer(f, &w[i], 1);
+	f->script = session_1_is_closed;
+	CHECK_ERR(kcf_write(f, 2, 0), ERR_SESSION);
+	CHECK_U64_EQ(heard_count, 1);
+	CHECK_U64_EQ(heard.calls, 4); /* they have not heard yet */
+	for (uint32_t i = 0; i < 4; i++) {
+		kcf_await_writer(&w[i]);
+		CHECK_ERR(w[i].err, ERR_OUTCOME);
+	}
+	CHECK_U64_EQ(heard_count, 1);
+	CHECK_U64_EQ(f->last_id, 2);
+	CHECK_OK(kcf_write(f, 1, 0));
+}
+
+static void one_session_follows_for_all_calls(void)
+{
+	kcf_run(&k, crowd_story);
+}
+
+static void lost_while_away(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
+{
+	if (f->counter)
+		fate->before = ERR_UNREACHABLE;
+	else
+		session_1_is_closed(f, c, fate);
+}
+
+/* It is known to be lost, and there is no next one yet. */
+static void between_story(struct kcf *f)
+{
+	f->cfg.timeout_ns = 3 * NS_PER_S;
+	listen(f);
+	f->counter = 1;
+	f->script = lost_while_away;
+	f->now_ns += 300 * NS_PER_S;
+	CHECK_ERR(kcf_write(f, 1, 0), ERR_TIMEOUT);
+	CHECK_U64_EQ(heard_count, 0);
+	f->counter = 0;
+	kcf_forget(f);
+	CHECK_ERR(kcf_write(f, 1, 0), ERR_SESSION);
+	CHECK_U64_EQ(heard_count, 1);
+	/* asked before it was sent */
+	CHECK_U64_EQ(count_requests(f, 1, 1) + count_requests(f, 1, 2), 0);
+	CHECK_OK(kcf_write(f, 1, 0));
+}
+
+static void the_next_session_waits_for_the_cluster(void)
+{
+	kcf_run(&k, between_story);
+}
+
+static void confirm_story(struct kcf *f)
+{
+	uint64_t versions[2];
+
+	listen(f);
+	kcf_forget(f);
+	CHECK_OK(kv_client_session_confirm(f->client));
+	CHECK_OK(kcf_read(f, 1, 0, versions));
+	CHECK_U64_EQ(kcf_count(f, KV_EXEC), 0); /* renewed a moment ago */
+	f->now_ns += 55 * NS_PER_S;		/* frozen, or suspended */
+	CHECK_OK(kv_client_session_confirm(f->client));
+	CHECK_TRUE(count_requests(f, 0, 1) >= 1);
+	CHECK_U64_EQ(heard_count, 0); /* nobody has closed it */
+	f->now_ns += 300 * NS_PER_S;
+	f->script = record_1_is_gone;
+	CHECK_OK(kv_client_session_confirm(f->client));
+	CHECK_U64_EQ(heard_count, 1);
+}
+
+static void a_session_is_sure_for_its_time_only(void)
+{
+	kcf_run(&k, confirm_story);
+}
+
+/* What was read when it had been closed must not be taken for what a lock protects. */
+static void frozen_read_story(struct kcf *f)
+{
+	uint64_t versions[2];
+
+	listen(f);
+	f->now_ns += 300 * NS_PER_S;
+	f->script = record_1_is_gone;
+	CHECK_OK(kcf_read(f, 1, 0, versions));
+	CHECK_U64_EQ(heard_count, 1); /* before the read returned */
+}
+
+static void a_read_tells_of_a_session_that_ended_before(void)
+{
+	kcf_run(&k, frozen_read_story);
 }
 
 static void close_story(struct kcf *f)
@@ -244,154 +410,18 @@ static void closing_interrupts_the_renewal(void)
 	CHECK_TRUE(k.now_ns / NS_PER_MS - k.counter < 7000);
 }
 
-static void put_session(struct kcf *f, uint64_t id, uint64_t renewed)
+static void short_session_story(struct kcf *f)
 {
-	struct buf key = BUF_INIT;
-	uint8_t value[20] = {0};
-
-	kv_meta_key(&key, KV_KEY_SESSION);
-	buf_add_be64(&key, id);
-	le64_put(value, renewed);
-	kcf_put(f, buf_slice(&key), slice_of(value, sizeof(value)), 1);
-	buf_release(&key);
-}
-
-static void bury_story(struct kcf *f)
-{
-	bool closed[3] = {false};
-
-	f->last_id = 100;
-	f->now_ns = 500 * NS_PER_S;
-	put_session(f, 50, 7);
-	kcf_client(f, true);
-	kcf_forget(f);
-	for (uint64_t i = 1; i <= 8; i++) {
-		/* Alive, however old its stamps look: a leader's wall clock may have jumped. */
-		put_session(f, 51, i);
-		CHECK_TRUE(kcf_count(f, KV_ADMIN) == 0 || i > 5);
-		fiber_sleep(10 * NS_PER_S);
-	}
-	CHECK_TRUE(kcf_count(f, KV_ADMIN) >= 3);
-	for (uint32_t i = 1; i <= kcf_count(f, KV_ADMIN); i++) {
-		const struct kcf_call *c = kcf_nth(f, KV_ADMIN, i);
-
-		CHECK_U64_EQ(c->client, 50);
-		closed[c->group] = true;
-	}
-	CHECK_U64_EQ(kcf_nth(f, KV_ADMIN, 1)->group, 0);
-	CHECK_TRUE(closed[0] && closed[1] && closed[2]);
-}
-
-static void the_dead_are_buried_in_every_group(void)
-{
-	kcf_run(&k, bury_story);
-}
-
-static uint32_t count_closes(struct kcf *f, uint64_t id)
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 1; i <= kcf_count(f, KV_ADMIN); i++)
-		n += kcf_nth(f, KV_ADMIN, i)->command == KCF_CLOSE &&
-		     kcf_nth(f, KV_ADMIN, i)->client == id;
-	return n;
-}
-
-static void hold_a_look(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
-{
-	if (c->type != KV_READ || f->counter)
-		return;
-	f->counter = 1;
-	fate->hold = true;
-}
-
-/* A watcher that is frozen with an answer in its hands: what it saw is old, not the session. */
-static void frozen_watcher_story(struct kcf *f)
-{
-	f->last_id = 100;
-	f->now_ns = 500 * NS_PER_S;
-	put_session(f, 90, 1);
-	kcf_client(f, true);
-	kcf_forget(f);
-	fiber_sleep(12 * NS_PER_S); /* it has looked */
-	CHECK_TRUE(kcf_count(f, KV_READ) > 0);
-	f->script = hold_a_look;
-	while (!f->counter)
-		fiber_sleep(100 * NS_PER_MS);
-	f->now_ns += 300 * NS_PER_S;
-	f->release = true;
-	for (uint64_t i = 2; i < 8; i++) {
-		put_session(f, 90, i);
-		fiber_sleep(10 * NS_PER_S);
-	}
-	CHECK_U64_EQ(count_closes(f, 90), 0);
-}
-
-static void a_frozen_watcher_buries_nobody(void)
-{
-	kcf_run(&k, frozen_watcher_story);
-}
-
-/* Nobody can renew while the cluster is away: the first one back must not bury the others. */
-static void outage_story(struct kcf *f)
-{
-	uint64_t until;
-
-	f->last_id = 100;
-	f->now_ns = 500 * NS_PER_S;
-	put_session(f, 50, 7); /* of a dead one */
-	put_session(f, 90, 1);
+	f->cfg.session_ns = 6 * NS_PER_S;
 	kcf_client(f, true);
 	kcf_forget(f);
 	fiber_sleep(12 * NS_PER_S);
-	CHECK_TRUE(kcf_count(f, KV_READ) > 0); /* it has looked */
-	f->script = all_down;
-	fiber_sleep(300 * NS_PER_S);
-	kcf_forget(f);
-	f->script = NULL;
-	while (kcf_count(f, KV_READ) == 0)
-		fiber_sleep(100 * NS_PER_MS);
-	fiber_sleep(5 * NS_PER_S); /* the other one takes a moment longer */
-	CHECK_U64_EQ(count_closes(f, 90), 0);
-	until = f->now_ns + 75 * NS_PER_S;
-	for (uint64_t i = 2; f->now_ns < until; i++) {
-		put_session(f, 90, i);
-		fiber_sleep(10 * NS_PER_S);
-	}
-	CHECK_U64_EQ(count_closes(f, 90), 0);
-	CHECK_TRUE(count_closes(f, 50) >= 3);
+	CHECK_TRUE(count_exec(f, KCF_REQUEST) >= 12);
 }
 
-static void an_outage_buries_nobody(void)
+static void a_short_session_is_renewed_more_often(void)
 {
-	kcf_run(&k, outage_story);
-}
-
-static void floor_story(struct kcf *f)
-{
-	bool told[3] = {false};
-
-	f->last_id = 100;
-	f->now_ns = 500 * NS_PER_S;
-	put_session(f, 90, 5000 * NS_PER_S); /* alive; ids below it are over */
-	put_session(f, 95, 5000 * NS_PER_S);
-	kcf_client(f, true);
-	kcf_forget(f);
-	fiber_sleep(25 * NS_PER_S); /* looked twice at least, told once */
-	CHECK_U64_EQ(kcf_count(f, KV_ADMIN), 3);
-	for (uint32_t i = 1; i <= 3; i++) {
-		const struct kcf_call *c = kcf_nth(f, KV_ADMIN, i);
-
-		CHECK_INT_EQ(c->command, KCF_FLOOR);
-		CHECK_U64_EQ(c->client, 90);
-		told[c->group] = true;
-	}
-	CHECK_TRUE(told[0] && told[1] && told[2]);
-}
-
-static void the_floor_follows_the_lowest_session(void)
-{
-	kcf_run(&k, floor_story);
+	kcf_run(&k, short_session_story);
 }
 
 /* ---- locks ---- */
@@ -535,10 +565,43 @@ static void a_lock_whose_answer_is_lost_is_given_up(void)
 	kcf_run(&k, lost_lock_story);
 }
 
+static void lock_outlived_story(struct kcf *f)
+{
+	struct txn_lock lock = {0};
+	struct txn_executor *x;
+	struct txn_mini m;
+	struct txn_result r;
+
+	listen(f);
+	x = kv_client_executor(f->client);
+	lock_mini(f, &m);
+	txn_result_init(&r);
+	CHECK_OK(x->lock(x, &m, &lock));
+	CHECK_U64_EQ(lock.session, 1);
+	f->script = session_1_is_closed;
+	CHECK_ERR(kcf_write(f, 1, 0), ERR_SESSION);
+	CHECK_U64_EQ(kv_client_id(f->client), 2);
+	kcf_forget(f);
+	CHECK_ERR(x->exec_locked(x, &m, &lock, &r), ERR_SESSION);
+	x->unlock(x, &lock);
+	fiber_sleep(NS_PER_S);
+	CHECK_U64_EQ(kcf_count(f, KV_EXEC), 0); /* nothing of it belongs to the new one */
+	CHECK_OK(x->lock(x, &m, &lock));
+	CHECK_U64_EQ(lock.session, 2);
+	CHECK_OK(x->exec_locked(x, &m, &lock, &r));
+	txn_result_release(&r);
+	txn_mini_release(&m);
+}
+
+static void a_lock_ends_with_its_session(void)
+{
+	kcf_run(&k, lock_outlived_story);
+}
+
 static void foreign_lock_story(struct kcf *f)
 {
 	struct txn_executor *x;
-	struct txn_lock lock = {.sequence = 1};
+	struct txn_lock lock = {.session = 1, .sequence = 1};
 	struct txn_mini m;
 	struct txn_result r;
 	uint8_t key[64];
@@ -569,19 +632,22 @@ static const struct check_test tests[] = {
 	T(the_first_write_opens_one_session),
 	T(who_waits_for_the_session_can_be_interrupted),
 	T(a_session_without_a_record_is_none),
-	T(a_lost_session_writes_no_more),
-	T(a_refused_session_is_lost),
+	T(a_lost_session_is_replaced),
+	T(a_refused_write_is_not_sent_under_the_next_session),
+	T(a_write_without_an_answer_has_an_unknown_outcome),
+	T(one_session_follows_for_all_calls),
+	T(the_next_session_waits_for_the_cluster),
+	T(a_session_is_sure_for_its_time_only),
+	T(a_read_tells_of_a_session_that_ended_before),
 	T(closing_closes_where_it_wrote),
 	T(closing_does_not_wait_long_for_a_dead_cluster),
 	T(closing_interrupts_the_renewal),
-	T(the_dead_are_buried_in_every_group),
-	T(a_frozen_watcher_buries_nobody),
-	T(an_outage_buries_nobody),
-	T(the_floor_follows_the_lowest_session),
+	T(a_short_session_is_renewed_more_often),
 	T(locks_are_taken_and_used),
 	T(a_lock_is_retried_and_its_use_is_not),
 	T(unlocking_cancels_and_does_not_wait),
 	T(a_lock_whose_answer_is_lost_is_given_up),
+	T(a_lock_ends_with_its_session),
 	T(a_lock_of_another_group_is_refused),
 };
 

@@ -37,6 +37,9 @@ static void takes_what_it_knows(void)
 	CHECK_OK(mount_options_parse(&o, "max_inodes=100,noprune", &m));
 	CHECK_U64_EQ(o.max_inodes, 100);
 	CHECK_TRUE(o.no_prune);
+	CHECK_U64_EQ(o.session_ns, 60000000000u);
+	CHECK_OK(mount_options_parse(&o, "session_timeout=5", &m));
+	CHECK_U64_EQ(o.session_ns, 5000000000u);
 	CHECK_OK(mount_options_parse(&o, "rw,fsname=x,sync,dirsync", &m));
 	CHECK_FALSE(o.read_only);
 	CHECK_STR_EQ(o.fsname, "x");
@@ -86,7 +89,9 @@ static void refuses_the_unknown_by_name(void)
 {
 	static const char *const bad[] = {"frob", "ro,timeout=soon", "max_background=0",
 					  "timeout=", "timeout=-1", "max_background=x",
-					  "max_inodes=99", "max_inodes=4294967296", "max_inodes=-1"};
+					  "max_inodes=99", "max_inodes=4294967296", "max_inodes=-1",
+					  "session_timeout=4.9", "session_timeout=3601",
+					  "session_timeout="};
 	struct msg m;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -173,6 +173,10 @@ int ck__bad_key(struct ck *c, const struct fs_key_parts *p, const struct txn_ite
 /* Tells of it, and deletes it if @drop (and repairing). Once a pass. */
 void ck__bad_record(struct ck *c, enum ck_kind kind, const struct txn_item *it, const char *what,
 		    bool drop);
+/* The same, where something takes its place: *@mend, if repairing. */
+typedef int ck_mend_fn(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it);
+void ck__bad_value(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it,
+		   const char *what, ck_mend_fn *mend);
 void ck__bad_reap(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it);
 void ck__bad_block(struct ck *c, const struct txn_item *it);	/* too long */
 void ck__bad_stripes(struct ck *c, const struct txn_item *it);	/* the same */
@@ -219,6 +223,7 @@ int ck__block_seen(struct ck *c, uint64_t data_id, bool *any); /* has it a block
 
 /* ---- files held open without a name (fsck_holds.c) ---- */
 bool ck__hold_record_ok(const struct fs_key_parts *p, struct slice value);
+void ck__bad_hold(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it);
 /* Has a mount the orphan open, or is one asking the others? Then it is left to them. */
 int ck__orphan_wanted(struct ck *c, fs_ino ino, bool *wanted);
 

@@ -22,6 +22,74 @@ bool ck__hold_record_ok(const struct fs_key_parts *p, struct slice value)
 	return p->rest.len == 8 && fs__batch_decode(value, &owner, &count) == 0;
 }
 
+/* ---- mending them ---- */
+
+static bool highest_batch(void *ctx, const struct txn_item *it)
+{
+	uint64_t *highest = ctx, n = 0;
+
+	if (it->key.len == FS_KEY_HEAD + 8u)
+		n = be64_get(it->key.p + FS_KEY_HEAD);
+	if (n > *highest)
+		*highest = n;
+	return true;
+}
+
+static bool highest_cursor(void *ctx, const struct txn_item *it)
+{
+	uint64_t *highest = ctx;
+	struct fs_mount_rec m;
+
+	if (!fs__mount_decode(it->value, &m) && m.cursor > *highest)
+		*highest = m.cursor;
+	return true;
+}
+
+/* No batch gets the number of one that a mount may have seen. The other count has to be a new one. */
+static int queue_anew(struct ck *c, struct fs_queue *q)
+{
+	int err = hold__scan(c->fs, FS_KIND_QUEUE, NULL, true, highest_batch, &q->head);
+
+	if (!err)
+		err = hold__scan(c->fs, FS_KIND_MOUNT, NULL, false, highest_cursor, &q->head);
+	q->changes = env_random(c->fs->b.env) >> 1;
+	return err;
+}
+
+/* What keeps more: a mount has seen nothing yet, so that all wait for it; a hold stays one. */
+static int mend_hold(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it)
+{
+	uint8_t b[FS_QUEUE_SIZE] = {0};
+	struct fs_mount_rec m = {.cursor = 0};
+	struct fs_queue q = {.head = 0};
+	bool head = p->kind == FS_KIND_QUEUE && p->rest.len == 0;
+	size_t len = head ? FS_QUEUE_SIZE : p->kind == FS_KIND_MOUNT ? FS_MOUNT_SIZE : FS_HOLD_SIZE;
+	struct fs_op op;
+	int err = head ? queue_anew(c, &q) : 0;
+
+	if (err)
+		return err;
+	if (p->kind == FS_KIND_QUEUE && !head)
+		return ck__delete_key(c, it->key, it->version);
+	if (p->rest.len != (head ? 0u : p->kind == FS_KIND_MOUNT ? 8u : 16u))
+		return ck__delete_key(c, it->key, it->version);
+	if (head)
+		fs__queue_encode(b, &q);
+	else if (p->kind == FS_KIND_MOUNT)
+		fs__mount_encode(b, &m);
+	fs__op_begin(&op, c->fs);
+	txn_if_version(&op.m, it->key, it->version);
+	txn_put(&op.m, it->key, slice_of(b, len));
+	return ck__finish(&op);
+}
+
+void ck__bad_hold(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it)
+{
+	ck__bad_value(c, p, it, "damaged record of open files", mend_hold);
+}
+
+/* ---- orphans ---- */
+
 struct search {
 	fs_ino ino;
 	bool found;

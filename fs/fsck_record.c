@@ -153,14 +153,20 @@ static int renew_reap(struct ck *c, const struct fs_key_parts *p, const struct t
 	return ck__finish(&op);
 }
 
-void ck__bad_reap(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it)
+void ck__bad_value(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it,
+		   const char *what, ck_mend_fn *mend)
 {
 	bool tried = ck__repairs(c);
 
 	if (c->round > 0)
 		return;
-	tell(c, CK_RECORD, it, "damaged reaping record");
-	ck__problem(c, tried, tried ? renew_reap(c, p, it) : 0);
+	tell(c, CK_RECORD, it, what);
+	ck__problem(c, tried, tried ? mend(c, p, it) : 0);
+}
+
+void ck__bad_reap(struct ck *c, const struct fs_key_parts *p, const struct txn_item *it)
+{
+	ck__bad_value(c, p, it, "damaged reaping record", renew_reap);
 }
 
 /* ---- names ---- */

@@ -282,7 +282,7 @@ static int take_item(struct ck *c, const struct txn_item *it)
 	case FS_KIND_MOUNT:
 	case FS_KIND_QUEUE:
 		if (!ck__hold_record_ok(&p, it->value))
-			ck__bad_record(c, CK_RECORD, it, "damaged record of open files", true);
+			ck__bad_hold(c, &p, it);
 		return 0;
 	default: /* the system's record: it was read when this file system was opened */
 		return 0;

@@ -289,6 +289,38 @@ static void records_of_removal(struct fsx_mount *m, struct fsd_tree *t)
 	fsd_put(m, &k, slice_str("rubbish"));
 }
 
+/* ---- who has what open ---- */
+
+static void mounts_damaged(struct fsx_mount *m, struct fsd_tree *t)
+{
+	struct fs_key k;
+
+	fs__key_hold(&k, t->open, m->b.session);
+	fsd_put(m, &k, slice_str("odd"));
+	fs__key_mount(&k, m->b.session);
+	fsd_resize(m, &k, 3);
+	fs__key_batch(&k, 77);
+	fsd_put(m, &k, slice_str("no batch"));
+	fsd_resize(m, &k, 5);
+	fs__key_queue(&k);
+	fsd_resize(m, &k, 1);
+}
+
+static void mounts_are_known(struct fsx_mount *m, struct fsd_tree *t)
+{
+	struct fs_mount_rec rec;
+	struct fs_queue q;
+	struct fs_key k;
+
+	fs__key_mount(&k, m->b.session);
+	CHECK_OK(fs__mount_decode(buf_slice(&fsd_rec(m, &k)->value), &rec));
+	fs__key_queue(&k);
+	CHECK_OK(fs__queue_decode(buf_slice(&fsd_rec(m, &k)->value), &q));
+	fs__key_hold(&k, t->open, m->b.session);
+	CHECK_U64_EQ(fsd_rec(m, &k)->value.len, FS_HOLD_SIZE);
+	fsd_delete(m, &k); /* this mount does not know of it */
+}
+
 /* ---- attributes ---- */
 
 static void of_nobody(struct fsx_mount *m, struct fsd_tree *t)
@@ -438,6 +470,7 @@ static const struct fsd_case data[] = {
 static const struct fsd_case reaping[] = {
 	{"in use", in_use, "in-use-but-reaped", 0, nothing_found, 0, 0},
 	{"left", left, "reap-left", FSD_F, left_is_gone, 0, 0},
+	{"mounts damaged", mounts_damaged, "record-damaged", 0, mounts_are_known, 0, 0},
 	{"records of removal", records_of_removal, "record-damaged record-misplaced", 0, NULL, 0, 0},
 };
 

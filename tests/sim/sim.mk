@@ -5,7 +5,7 @@ SIM_FOLDERS := fs kv txn consensus wal net base
 SIM_LIBS := $(foreach f,$(SIM_FOLDERS),$(BUILD)/lib$(f).a) $(BUILD)/libcheck.a
 SIM_WRAP := pthread_create pthread_join pthread_setname_np pthread_mutex_lock pthread_cond_wait \
 	pthread_cond_signal malloc_trim clock_gettime mkdir paxos_start paxos_free paxos_step tsm_end_entry \
-	tsm_request_encode txn__reply txn__client_close
+	tsm_request_encode txn__reply txn__client_close getpid fopen
 SIM_COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null)
 
 $(BUILD)/tests/sim/sim_main.o: CPPFLAGS += -DSIM_COMMIT='"$(SIM_COMMIT)"'

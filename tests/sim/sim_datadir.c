@@ -3,8 +3,10 @@
 #include "kv/datadir.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/err.h"
@@ -187,4 +189,20 @@ void datadir_close(struct datadir *d)
 		disk_of(d)->locked = false;
 	mem_free(d->path);
 	*d = (struct datadir){.fd = -1, .lock_fd = -1};
+}
+
+/* ---- what a node tells of its process: the same in every run ---- */
+
+pid_t __wrap_getpid(void);
+FILE *__real_fopen(const char *path, const char *mode);
+FILE *__wrap_fopen(const char *path, const char *mode);
+
+pid_t __wrap_getpid(void)
+{
+	return 1;
+}
+
+FILE *__wrap_fopen(const char *path, const char *mode)
+{
+	return strncmp(path, "/proc/", 6) == 0 ? NULL : __real_fopen(path, mode);
 }

@@ -227,7 +227,7 @@ static void any_rename(struct fsim_worker *w)
 static void set_attr(struct fsim_worker *w, enum fsim_kind kind)
 {
 	struct fsim_call *c = fsim__call_of(w, kind);
-	struct fs_attr in = {0}, out;
+	struct fs_attr in = {0}, out = {0};
 	int err;
 
 	c->ino = any_ino();

@@ -47,6 +47,11 @@ void fsim__locks_closed(uint64_t session)
 			closed_ns[i] = sim_now();
 }
 
+uint64_t fsim__locks_closed_at(uint32_t mount)
+{
+	return closed_ns[mount] ? closed_ns[mount] : FSIM_NEVER;
+}
+
 /* A mount whose locks another one has got. */
 static void fence(uint32_t mount)
 {

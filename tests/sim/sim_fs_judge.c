@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "tests/sim/sim_fs_contents.h"
+#include "tests/sim/sim_fs_locks.h"
 
 #define SPANS_MAX 64u
 #define DEPTH_MAX 500u /* of directories in one another */
@@ -510,13 +511,14 @@ static bool remove_refused(const struct fsim_call *c)
 	}
 }
 
-/* A mount that held the file open when its last name was taken by that same mount has it still. */
+/* Who held the file open when its last name was taken, on whatever mount, has it still: until the
+ * session of his mount is over. */
 static bool held_open(const struct fsim_call *c)
 {
 	const struct fsim_inode *i = fsim__inode(c->ino);
 
-	return c->opened_ns && i && i->zeroed && i->zeroed->mount == c->mount &&
-	       c->opened_ns < i->zeroed->invoke_ns;
+	return c->opened_ns && i && i->zeroed && c->opened_ns < i->zeroed->invoke_ns &&
+	       fsim__locks_closed_at(c->mount) > c->return_ns;
 }
 
 /* A copy within one file, from and to ranges that would meet if it is long enough. */

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "fs/fs_internal.h"
 #include "kv/kv.h"
 #include "net/loop.h"
 #include "tests/sim/sim_evict.h"
@@ -172,7 +173,7 @@ void __wrap_txn__reply(struct tsm *t, struct txn_id id, struct slice reply)
 		if (r->committed && r->call->stamp != h.stamp)
 			sim_violation("%s: has two stamps", fsim__text(r->call));
 		if (!r->committed)
-			fsim__locks_committed(r->call);
+			fsim__locks_committed(r->call, id.client);
 		r->call->commits += !r->committed;
 		r->committed = true;
 		r->call->stamp = h.stamp;
@@ -197,6 +198,8 @@ bool fsim__is_outage(int err)
 	case ERR_TIMEOUT:
 	case ERR_UNREACHABLE:
 	case ERR_SESSION:
+	case ERR_OUTCOME:
+	case ERR_LOCK_LOST:
 	case ERR_INTERRUPTED:
 	case ERR_NOSPACE:
 	case ERR_CANCELED:
@@ -269,6 +272,27 @@ void fsim__end(struct fsim_worker *w, struct fsim_call *c, int err)
 
 /* ---- mounts ---- */
 
+/* What is under way goes on under the next session; then the mount ends, for the model of its locks
+ * knows one session only. */
+static void session_changed(void *ctx, const struct kv_session_change *x)
+{
+	struct fsim_mount *m = ctx;
+
+	sim_trace("mount %u goes on with session %llu", m->number, (unsigned long long)x->now);
+	m->lost = true;
+	fs__session_changed(m->hears, x->was, x->now, x->calls);
+}
+
+static void on_session(void *ctx, struct fs *fs)
+{
+	for (uint32_t i = 0; i < FSIM_MOUNTS_MAX; i++) {
+		if (mounts[i].kv != ctx)
+			continue;
+		mounts[i].hears = fs;
+		kv_client_on_session(ctx, fs ? session_changed : NULL, &mounts[i]);
+	}
+}
+
 int fsim__open(struct fsim_mount *m, struct sim_client_env *e, struct fs **out)
 {
 	struct kv_client_config kc = {.endpoints = sim_cluster.endpoints,
@@ -290,6 +314,7 @@ int fsim__open(struct fsim_mount *m, struct sim_client_env *e, struct fs **out)
 	m->executor.real = b.executor;
 	m->executor.x = (struct txn_executor){.exec = exec};
 	b.executor = &m->executor.x;
+	b.on_session = on_session;
 	err = fs_open(&b, &o, out, &msg);
 	if (err) {
 		kv_client_close(m->kv);

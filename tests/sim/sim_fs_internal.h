@@ -155,6 +155,7 @@ struct fsim_mount {
 	uint32_t number, incarnation;
 	struct kv_client *kv;
 	struct fs *fs;
+	struct fs *hears; /* of its session's end */
 	struct fsim_executor { /* what fs sees: the client's, noted */
 		struct txn_executor x;
 		struct txn_executor *real;

@@ -19,7 +19,7 @@ void fsim__locks_session(uint32_t mount, uint64_t session);
 void fsim__locks_closed(uint64_t session);
 uint64_t fsim__locks_closed_at(uint32_t mount); /* FSIM_NEVER: it is not */
 /* The first replica has carried out a change of this mount's. */
-void fsim__locks_committed(const struct fsim_call *c);
+void fsim__locks_committed(const struct fsim_call *c, uint64_t session);
 uint64_t fsim__locks_judge(void);
 
 #endif

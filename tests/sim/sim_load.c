@@ -34,16 +34,16 @@ struct client {
 	uint32_t fibers_left;
 	struct fiber *waiter;
 	bool replacing;
-	bool lost; /* its session was closed */
+	bool lost; /* always false: when its session is closed, it goes on with another */
 	struct sim_bell_client bells;
-	uint64_t evicted_ns; /* when that was done, in every group; 0: it was not */
+	uint64_t evicted_ns, evicted; /* when a session was closed in every group (0: never), and which */
 	uint64_t call_since[FIBERS_MAX]; /* 0: none is under way */
 };
 
 struct worker { /* a fiber of a client */
 	struct client *c;
 	uint32_t index, id; /* id: unique in the history */
-	uint64_t began_ns;  /* its present call */
+	uint64_t began_ns, session; /* its present call; under which it began */
 };
 
 struct history sim_history;
@@ -94,6 +94,7 @@ static enum history_outcome outcome_of(int err, bool wrote)
 	case ERR_BUSY:
 	case ERR_NOSPACE:
 	case ERR_TOO_BIG:
+	case ERR_SESSION: /* what it promises; the other case is ERR_OUTCOME */
 		return HISTORY_FAILED;
 	default:
 		return wrote ? HISTORY_UNKNOWN : HISTORY_FAILED;
@@ -106,6 +107,7 @@ static size_t begin(struct worker *w, const struct history_op *op)
 
 	o.client = w->id;
 	w->c->call_since[w->index] = w->began_ns = sim_now();
+	w->session = kv_client_id(w->c->kv);
 	sim_load_stats.calls++;
 	sim_note("call %zu: kind %d key %llu", sim_history.count, (int)o.kind,
 		 (unsigned long long)o.key);
@@ -118,8 +120,8 @@ static void end(struct worker *w, size_t id, int err, bool wrote, const struct h
 	uint64_t v[3] = {id, (uint64_t)o, r ? r->value : 0};
 
 	sim_note("call %zu: %s", id, err_text(err));
-	w->c->lost |= err == ERR_SESSION;
-	if (wrote && o == HISTORY_OK && w->c->evicted_ns && w->began_ns > w->c->evicted_ns)
+	if (wrote && o == HISTORY_OK && w->c->evicted_ns && w->began_ns > w->c->evicted_ns &&
+	    w->session == w->c->evicted)
 		sim_violation("client %u has written though its session was closed", w->c->number);
 	w->c->call_since[w->index] = 0;
 	sim_load_stats.ok += o == HISTORY_OK;
@@ -395,7 +397,7 @@ static void transfer(struct worker *w)
 	txn_add(&call.m, key_of(ACCOUNT, to, 0, b), value_field, (int64_t)amount, false);
 	w->c->call_since[w->index] = sim_now();
 	sim_load_stats.calls++;
-	w->c->lost |= call_exec(&call, w->c) == ERR_SESSION;
+	(void)call_exec(&call, w->c);
 	w->c->call_since[w->index] = 0;
 	call_release(&call);
 }
@@ -627,17 +629,11 @@ static int open_kv(struct client *c, struct sim_client_env *e)
 static void client_fn(struct sim_client_env *e)
 {
 	struct client *c = e->arg;
-	int err = 0;
 
 	while (open_kv(c, e) != 0)
 		fiber_sleep(OPEN_RETRY_NS);
-	while (cfg.accounts + cfg.counters > 0 && (err = open_accounts(c)) != 0 &&
-	       err != ERR_SESSION)
+	while (cfg.accounts + cfg.counters > 0 && open_accounts(c) != 0)
 		fiber_sleep(OPEN_RETRY_NS);
-	if (err) { /* its session is over before it began: another client comes */
-		kv_client_close(c->kv);
-		return;
-	}
 	c->waiter = fiber_self();
 	c->bells = (struct sim_bell_client){.kv = c->kv, .bells = cfg.bells, .stop = &finishing,
 					    .lost = &c->lost, .ended = fiber_ended, .ctx = c};
@@ -729,8 +725,10 @@ static bool evicting;
 static void evicted(uint64_t session, bool closed)
 {
 	evicting = false;
-	if (closed && evictee->proc && evictee->kv && kv_client_id(evictee->kv) == session)
+	if (closed && evictee->proc && evictee->kv && kv_client_id(evictee->kv) == session) {
 		evictee->evicted_ns = sim_now();
+		evictee->evicted = session;
+	}
 }
 
 void sim_load_evict_one(void)
@@ -738,7 +736,7 @@ void sim_load_evict_one(void)
 	struct client *c = some_client();
 
 	if (!c || !c->kv || !c->fibers_left || kv_client_id(c->kv) == 0 || evicting ||
-	    sim_evict_busy() || c->evicted_ns)
+	    sim_evict_busy())
 		return;
 	evicting = true;
 	evictee = c;

@@ -283,16 +283,6 @@ static void session_changed(void *ctx, const struct kv_session_change *x)
 	fs__session_changed(m->hears, x->was, x->now, x->calls);
 }
 
-static void on_session(void *ctx, struct fs *fs)
-{
-	for (uint32_t i = 0; i < FSIM_MOUNTS_MAX; i++) {
-		if (mounts[i].kv != ctx)
-			continue;
-		mounts[i].hears = fs;
-		kv_client_on_session(ctx, fs ? session_changed : NULL, &mounts[i]);
-	}
-}
-
 int fsim__open(struct fsim_mount *m, struct sim_client_env *e, struct fs **out)
 {
 	struct kv_client_config kc = {.endpoints = sim_cluster.endpoints,
@@ -314,13 +304,15 @@ int fsim__open(struct fsim_mount *m, struct sim_client_env *e, struct fs **out)
 	m->executor.real = b.executor;
 	m->executor.x = (struct txn_executor){.exec = exec};
 	b.executor = &m->executor.x;
-	b.on_session = on_session;
 	err = fs_open(&b, &o, out, &msg);
 	if (err) {
 		kv_client_close(m->kv);
 		m->kv = NULL;
+		return err;
 	}
-	return err;
+	m->hears = *out;
+	kv_client_on_session(m->kv, session_changed, m);
+	return 0;
 }
 
 void fsim__forget_handles(struct fsim_worker *w, bool close)

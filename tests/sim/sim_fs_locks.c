@@ -90,6 +90,8 @@ static int set_lock(struct fsim_worker *w, struct fsim_owner *o, const struct fs
 	err = fs_lock_set(w->m->fs, inos[q->file], &lock, q->wait ? &l->wait : NULL);
 	fiber_interrupt_clear();
 	fsim__other_end(w, err);
+	if (w->m->lost && !err)
+		err = ERR_SESSION; /* what it had before, others may believe alive for a while */
 	fsim__hold_end(&ch, err);
 	return err;
 }
@@ -132,6 +134,8 @@ static void release(struct fsim_worker *w, struct fsim_owner *o, unsigned file)
 	err = fs_lock_release(w->m->fs, inos[file], o->kind, o->number);
 	fiber_interrupt_clear();
 	fsim__other_end(w, err);
+	if (w->m->lost && !err)
+		err = ERR_SESSION; /* what it had before, others may believe alive for a while */
 	fsim__hold_end(&ch, err);
 }
 

@@ -287,6 +287,8 @@ void fs_lock_interrupt(struct fs_lock_wait *w);
 int fs_lock_set(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs_lock_wait *w);
 /* A lock that is in the way of @want; its mode is FS_LOCK_NONE when there is none. */
 int fs_lock_get(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs_lock *found);
+/* May there be anything to give up? From memory, on the loop's thread, also outside of fibers. */
+bool fs_lock_may_hold(const struct fs *fs, fs_ino ino, uint8_t kind, uint64_t owner);
 /* Gives up all that the owner holds of the inode; no request when that is nothing. */
 int fs_lock_release(struct fs *fs, fs_ino ino, uint8_t kind, uint64_t owner);
 

@@ -338,6 +338,19 @@ int fs_lock_get(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs
 	return err < 0 ? err : 0;
 }
 
+bool fs_lock_may_hold(const struct fs *fs, fs_ino ino, uint8_t kind, uint64_t owner)
+{
+	const struct lock_node *n = NULL;
+	struct fs_lock all = {.kind = kind, .end = UINT64_MAX, .owner = owner};
+
+	if (fs->locks)
+		HASH_FIND(hh, fs->locks->nodes, &ino, sizeof(ino), n);
+	if (!n)
+		return false;
+	all.session = fs->locks->session;
+	return n->busy || n->unsure || lock_table_holds(&n->mine, &all);
+}
+
 int fs_lock_release(struct fs *fs, fs_ino ino, uint8_t kind, uint64_t owner)
 {
 	struct fs_lock all = {.kind = kind, .mode = FS_LOCK_NONE, .end = UINT64_MAX, .owner = owner};

@@ -110,6 +110,9 @@ void mount__op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, 
 void mount__op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
 /* What a FLUSH, or a RELEASE, gives up. */
 void mount__locks_flush(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi);
+/* Is this request, as the kernel wrote it, a FLUSH that has nothing to do? Then it may run outside of
+ * fibers. */
+bool mount__locks_flush_is_idle(const struct mount *mt, struct slice request);
 void mount__locks_release(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi);
 void mount__locks_free(struct mount *mt);
 

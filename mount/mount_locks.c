@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
@@ -73,9 +74,27 @@ void mount__locks_free(struct mount *mt)
 
 /* ---- closing ---- */
 
+bool mount__locks_flush_is_idle(const struct mount *mt, struct slice request)
+{
+	struct fuse_in_header head;
+	struct fuse_flush_in in;
+
+	if (request.len < sizeof(head) + sizeof(in) || !mt->fs)
+		return false;
+	memcpy(&head, request.p, sizeof(head));
+	if (head.opcode != FUSE_FLUSH)
+		return false;
+	memcpy(&in, request.p + sizeof(head), sizeof(in));
+	return !fs_lock_may_hold(mt->fs, head.nodeid, FS_LOCK_POSIX, in.lock_owner);
+}
+
 void mount__locks_flush(fuse_req_t req, fuse_ino_t ino, const struct fuse_file_info *fi)
 {
-	(void)forget_user(mount_of(req), fi->fh, fi->lock_owner);
+	struct mount *mt = mount_of(req);
+
+	(void)forget_user(mt, fi->fh, fi->lock_owner);
+	if (!fs_lock_may_hold(mt->fs, ino, FS_LOCK_POSIX, fi->lock_owner))
+		return;
 	/* one that has no answer is mended in the background, and the session's end ends all */
 	(void)fs_lock_release(mount__fs_of(req), ino, FS_LOCK_POSIX, fi->lock_owner);
 }

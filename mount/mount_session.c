@@ -116,6 +116,17 @@ static void start_request(struct mount *mt, struct fuse_buf *buf)
 		logger_die("no memory for the stack of a request");
 }
 
+/* A close without locks changes nothing and waits for nothing: it is answered at once, before more is read,
+ * without a fiber. The next open of the same process may be waiting for it. */
+static bool answer_now(struct mount *mt, struct fuse_buf *buf)
+{
+	if (!mount__locks_flush_is_idle(mt, slice_of(buf->mem, buf->size)))
+		return false;
+	fuse_session_process_buf(mt->session, buf);
+	give_large(mt, buf->mem);
+	return true;
+}
+
 static void begin_stop(struct mount *mt);
 
 static void on_readable(void *ctx)
@@ -127,7 +138,8 @@ static void on_readable(void *ctx)
 		int n = fuse_session_receive_buf(mt->session, &buf);
 
 		if (n > 0) {
-			start_request(mt, &buf);
+			if (!answer_now(mt, &buf))
+				start_request(mt, &buf);
 			continue;
 		}
 		if (buf.mem)

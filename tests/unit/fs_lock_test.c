@@ -92,6 +92,30 @@ FSC_CASE(no_request_at_all)
 	expect_nothing_left(m);
 }
 
+/* A close asks that first. */
+LOCK_CASE(is_there_anything_to_give_up)
+{
+	fs_ino f = fsc_file(m, ROOT, "f", "");
+	struct fsx_mount *n = other(m);
+
+	CHECK_FALSE(fs_lock_may_hold(m->fs, f, FS_LOCK_POSIX, 1));
+	CHECK_OK(set(m, f, posix(1, SH, 5, 5)));
+	CHECK_TRUE(fs_lock_may_hold(m->fs, f, FS_LOCK_POSIX, 1));
+	CHECK_FALSE(fs_lock_may_hold(m->fs, f, FS_LOCK_POSIX, 2));
+	CHECK_FALSE(fs_lock_may_hold(m->fs, f, FS_LOCK_FLOCK, 1));
+	CHECK_FALSE(fs_lock_may_hold(n->fs, f, FS_LOCK_POSIX, 1));
+	m->lose_reply = 1;
+	if (!keeping) { /* who knows what is held, without an answer? */
+		CHECK_ERR(set(m, f, posix(1, NONE, 5, 5)), ERR_TIMEOUT);
+		CHECK_TRUE(fs_lock_may_hold(m->fs, f, FS_LOCK_POSIX, 2));
+		pass(5 * NS_PER_S);
+	}
+	m->lose_reply = 0;
+	CHECK_OK(set(m, f, posix(1, NONE, 5, 5)));
+	CHECK_FALSE(fs_lock_may_hold(m->fs, f, FS_LOCK_POSIX, 1));
+	expect_nothing_left(m);
+}
+
 FSC_CASE(one_request_each)
 {
 	fs_ino f = fsc_file(m, ROOT, "f", "");
@@ -557,6 +581,8 @@ static const struct check_test tests[] = {
 	CHECK_TEST(who_is_in_the_way_kept),
 	CHECK_TEST(of_nothing),
 	CHECK_TEST(of_nothing_kept),
+	CHECK_TEST(is_there_anything_to_give_up),
+	CHECK_TEST(is_there_anything_to_give_up_kept),
 	CHECK_TEST(one_request_each),
 	CHECK_TEST(no_request_at_all),
 	CHECK_TEST(a_removed_file_has_no_locks),

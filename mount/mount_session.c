@@ -116,8 +116,8 @@ static void start_request(struct mount *mt, struct fuse_buf *buf)
 		logger_die("no memory for the stack of a request");
 }
 
-/* A close without locks changes nothing and waits for nothing: it is answered at once, before more is read,
- * without a fiber. The next open of the same process may be waiting for it. */
+/* A close without locks changes nothing and waits for nothing: it is answered at once, before more is
+ * read, without a fiber. The next open of the same process may be waiting for it. */
 static bool answer_now(struct mount *mt, struct fuse_buf *buf)
 {
 	if (!mount__locks_flush_is_idle(mt, slice_of(buf->mem, buf->size)))

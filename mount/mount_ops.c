@@ -520,15 +520,23 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
+	struct fs_file *f; /* so that it stays, without a name, as long as it is open */
+	int err = fs_file_open(mount__fs_of(req), ino, FS_O_READ, &f);
+
+	if (err) {
+		mount__reply_err(req, err);
+		return;
+	}
+	fi->fh = (uint64_t)(uintptr_t)f;
 	fi->cache_readdir = 0;
-	fuse_reply_open(req, fi);
+	if (fuse_reply_open(req, fi) != 0)
+		fs_file_close(f); /* the caller is gone: nobody will release it */
 }
 
 static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	(void)fi;
+	fs_file_close(file_of(fi));
 	fuse_reply_err(req, 0);
 }
 

@@ -308,8 +308,7 @@ static int connect_store(struct mount *mt)
 				       .fibers = loop_fibers(mt->loop),
 				       .timeout_ns = mt->cfg->options->timeout_ns,
 				       .connect_timeout_ns = mt->cfg->connect_timeout_ns,
-				       .session = !mt->cfg->options->read_only ||
-					       !mt->cfg->options->local_locks,
+				       .session = true,
 				       .session_ns = mt->cfg->options->session_ns};
 	struct fs_options o = {.session_ended = session_ended,
 			       .session_ctx = mt,

@@ -80,6 +80,8 @@ struct fsx_mount *fsx_mount(struct fsx *x);
 struct fsx_mount *fsx_mount_with(struct fsx *x, const struct fs_options *o);
 void fsx_umount(struct fsx_mount *m); /* fs_close */
 void fsx_umount_all(struct fsx *x);   /* when nothing has anything to do any more */
+/* The session that is in m->b is another one: it begins, the one before ends. */
+void fsx_new_session(struct fsx_mount *m, uint64_t before);
 void fsx_kill(struct fsx_mount *m);   /* dies now: nothing it does reaches the store any more */
 
 /* Others close its session. As the client does, it goes on with another: after a write that was refused,

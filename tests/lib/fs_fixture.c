@@ -314,10 +314,10 @@ void fsx_new_session(struct fsx_mount *m, uint64_t before)
 {
 	struct buf key = BUF_INIT;
 
-	meta_session_key(&key, before);
+	fsx_session_key(&key, before);
 	fsx_delete(m->x, buf_slice(&key));
 	buf_reset(&key);
-	meta_session_key(&key, m->b.session);
+	fsx_session_key(&key, m->b.session);
 	fsx_put(m->x, buf_slice(&key), slice_str("session"));
 	buf_release(&key);
 }

@@ -28,8 +28,8 @@ for program in lockplay damage fdplay ackwriter coherence hugeplay renamewatch b
 done
 
 if [ $# -eq 0 ]; then
-	set -- cli tools rename two_mounts coherence locks acl fsck outage kill_nodes kill_mount catch_up bad_input \
-		embedded partition bad_disk full_disk clocks nemesis \
+	set -- cli tools rename two_mounts unlinked coherence locks acl fsck outage kill_nodes kill_mount catch_up \
+		bad_input embedded partition bad_disk full_disk clocks nemesis \
 		huge
 fi
 passed=0

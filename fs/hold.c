@@ -1,4 +1,4 @@
-/* What this mount has open and others have removed: its nodes; and how it joins the others and leaves. */
+/* What this mount has open and others have removed; how it joins the others, and leaves. */
 #include "fs/hold.h"
 
 #include "base/bytes.h"

@@ -118,7 +118,8 @@ int hold__scan(struct fs *fs, uint8_t kind, const struct fs_key *after, bool key
 int hold__find_held(struct fs *fs, const struct hold_list *inos, struct hold_list *held);
 
 /* ---- orphan_many.c ---- */
-/* Deletes orphans that nobody holds. What fails for good is left to fsck; an error: some may work later. */
+/* Deletes orphans that nobody holds. What fails for good is left to fsck; an error: some may work
+ * later. */
 int hold__reap(struct fs *fs, const struct hold_list *inos);
 
 #endif

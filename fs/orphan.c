@@ -182,7 +182,7 @@ static int look_at_orphan(struct fs *fs, fs_ino ino, struct fs_inode *rec, bool 
 	return err;
 }
 
-/* A renewal may have come after the H were looked at. 1: it is held, and will be reaped by who closes it. */
+/* A renewal may have come after the H were looked at. 1: it is held, and reaped by who closes it. */
 static int look_at_renewed(struct fs *fs, fs_ino ino)
 {
 	struct hold_list one = {.v = &ino, .count = 1}, held = {0};

@@ -258,7 +258,7 @@ static int try_change(struct fs_op *op, struct change *c, struct fs_inode *rec)
 	if (!err) {
 		err = fs__inode_changed(op->fs, c->ino, fs__op_value(op, 0), rec);
 		if (!err && !apply_change(rec, c, op->r.stamp))
-			return fs__inode_get(op->fs, c->ino, rec);
+			(void)fs__inode_get(op->fs, c->ino, rec); /* done it is, even if gone by now */
 		if (c->set & (FS_SET_UID | FS_SET_GID))
 			rec->xattrs &= (uint8_t)~FS_HAS_CAPABILITY;
 	} else if (err == ERR_CONDITION) {
@@ -323,7 +323,7 @@ int fs_setattr_by(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr 
 	if (set & FS_SET_SIZE) {
 		err = fs__set_size(fs, ino, in->size, w, add_change, &c, &rec, &stamp);
 		if (!err && !apply_change(&rec, &c, stamp))
-			err = fs__inode_get(fs, ino, &rec);
+			(void)fs__inode_get(fs, ino, &rec); /* as above */
 	} else {
 		err = change_fields(fs, &c, &rec);
 	}

@@ -21,7 +21,6 @@ struct sim_bell_client {
 	struct kv_client *kv;
 	uint32_t bells; /* 0: none */
 	const bool *stop;
-	bool *lost; /* the session was closed; set here, too */
 	void (*ended)(void *ctx);
 	void *ctx;
 	bool rung; /* for the last time */

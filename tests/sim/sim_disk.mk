@@ -5,4 +5,4 @@ $(BUILD)/libsim.a: $(SIM_DISK_SRC:%.c=$(BUILD)/%.o)
 	@echo "  AR    $@"
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(BUILD)/tests/unit/sim_disk_test $(BUILD)/tests/unit/sim_engine_test: LDFLAGS += -Wl,--wrap=mkdir
+$(BUILD)/tests/unit/sim_disk_test $(BUILD)/tests/unit/sim_engine_test: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,mkdir fopen getpid)

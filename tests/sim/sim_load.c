@@ -34,9 +34,8 @@ struct client {
 	uint32_t fibers_left;
 	struct fiber *waiter;
 	bool replacing;
-	bool lost; /* always false: when its session is closed, it goes on with another */
 	struct sim_bell_client bells;
-	uint64_t evicted_ns, evicted; /* when a session was closed in every group (0: never), and which */
+	uint64_t evicted_ns, evicted; /* closed in every group: when (0: never), which */
 	uint64_t call_since[FIBERS_MAX]; /* 0: none is under way */
 };
 
@@ -575,11 +574,11 @@ static void worker_fiber(void *arg)
 	struct worker *w = arg;
 	struct client *c = w->c;
 
-	while (!finishing && !c->lost) {
+	while (!finishing) {
 		one_call(w);
 		(void)fiber_sleep(sim_between(cfg.think_min_ns, cfg.think_max_ns));
 	}
-	if (w->index == 0 && !c->lost)
+	if (w->index == 0)
 		last_calls(w);
 	mem_free(w);
 	fiber_ended(c);
@@ -636,7 +635,7 @@ static void client_fn(struct sim_client_env *e)
 		fiber_sleep(OPEN_RETRY_NS);
 	c->waiter = fiber_self();
 	c->bells = (struct sim_bell_client){.kv = c->kv, .bells = cfg.bells, .stop = &finishing,
-					    .lost = &c->lost, .ended = fiber_ended, .ctx = c};
+					    .ended = fiber_ended, .ctx = c};
 	c->fibers_left = cfg.fibers + sim_bell_listen(&c->bells, loop_fibers(e->loop));
 	for (uint32_t i = 0; i < cfg.fibers; i++) {
 		struct worker *w = mem_must_alloc(sizeof(*w));
@@ -672,7 +671,7 @@ static void client_start(void *ctx)
 	struct client *c = ctx;
 	char name[24];
 
-	c->replacing = c->lost = false;
+	c->replacing = false;
 	c->evicted_ns = 0;
 	c->fibers_left = 0;
 	c->kv = NULL;

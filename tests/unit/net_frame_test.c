@@ -42,7 +42,7 @@ static void lays_out_the_documented_bytes(void)
 	static const uint8_t want[] = {
 		0x78, 0, 0, 15, /* length and its check */
 		0, 0, 0,    0,	/* crc, below */
-		2, 7, 0x80, 1,	/* version, type, flags */
+		NET_PROTOCOL_VERSION, 7, 0x80, 1, /* version, type, flags */
 		1, 2, 3,    4,	5, 6, 7, 8, 'a', 'b', 'c',
 	};
 

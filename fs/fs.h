@@ -167,6 +167,9 @@ int fs_rename_whiteout(struct fs *fs, const struct fs_cred *cred, fs_ino parent,
 #define FS_O_APPEND 4u
 #define FS_O_TRUNC  8u
 #define FS_O_EXCL   16u
+/* A name has just led to it. Should that have gone since, it is opened all the same, as long as it can
+ * still be kept for this mount. */
+#define FS_O_FOUND  32u
 
 struct fs_file; /* one open; keeps the inode alive after unlink within this fs */
 

@@ -71,6 +71,7 @@ struct fs_node {
 	uint32_t opens; /* open files */
 	uint32_t writers; /* of them, open for writing */
 	uint32_t opening; /* opens under way */
+	uint32_t finding; /* of them, with FS_O_FOUND */
 	bool busy;	/* its last name may be going: opens wait */
 	bool orphan;	/* made here; nobody was asked for it yet: that comes at the last close */
 	bool held;	/* made elsewhere: there is, or will be, an H record of this mount */

@@ -68,18 +68,32 @@ void hold__gone(struct fs *fs, fs_ino ino)
 	fs__hint_inode_drop(fs, ino);
 }
 
+static bool is_kept(const struct fs_node *n)
+{
+	return n->opens > 0 || n->held || n->orphan;
+}
+
+/* Should it be an orphan, it will not be deleted before this mount was asked for it: none of its names
+ * can have led here before this mount joined. */
+static bool will_be_asked(const struct fs *fs, fs_ino ino)
+{
+	return fs->holds->session && !fs->holds->lost && *gone_slot(fs, ino) != ino;
+}
+
 bool fs__is_held(struct fs *fs, fs_ino ino)
 {
 	const struct fs_node *n = fs__node_find(fs, ino);
 
-	return n && (n->opens > 0 || n->held || n->orphan);
+	return n && (is_kept(n) || (n->finding > 0 && will_be_asked(fs, ino)));
 }
 
 bool fs__may_open(struct fs *fs, const struct fs_node *n, const struct fs_inode *rec)
 {
-	if (n->opens > 0 || n->held || n->orphan)
+	if (is_kept(n))
 		return true;
-	return rec->nlink > 0 && *gone_slot(fs, n->ino) != n->ino;
+	if (rec->nlink == 0)
+		return n->finding > 0 && will_be_asked(fs, n->ino);
+	return *gone_slot(fs, n->ino) != n->ino;
 }
 
 void fs__hold_unused(struct fs *fs, struct fs_node *n)
@@ -88,9 +102,10 @@ void fs__hold_unused(struct fs *fs, struct fs_node *n)
 
 	if (n->opens > 0 || n->opening > 0 || (!n->held && !n->orphan))
 		return;
-	hold__gone(fs, n->ino);
-	if (n->held)
+	if (n->held) {
+		hold__gone(fs, n->ino);
 		hold__add(&h->released, n->ino);
+	}
 	n->held = false;
 	if (n->orphan) {
 		n->orphan = false;
@@ -104,7 +119,7 @@ void fs__orphan_later(struct fs *fs, fs_ino ino)
 {
 	struct fs_holds *h = fs->holds;
 
-	hold__gone(fs, ino);
+	fs__hint_inode_drop(fs, ino);
 	hold__add(&h->fresh, ino);
 	hold__kick(fs);
 	while (h->fresh.count >= HOLD_LIST_MAX && h->listing && !fs->closing)

@@ -391,6 +391,23 @@ static int let_go(struct fs *fs, const struct hold_list *l)
 	return hold__let_go(fs, l, fs->holds->session);
 }
 
+/* What has been opened since it came to the list (FS_O_FOUND) comes again when it is closed. */
+static int settle_unopened(struct fs *fs, const struct hold_list *inos)
+{
+	struct hold_list rest = {0};
+	int err;
+
+	for (uint32_t i = 0; i < inos->count; i++) {
+		if (fs__orphan_is_open(fs, inos->v[i]))
+			continue;
+		hold__gone(fs, inos->v[i]);
+		hold__add(&rest, inos->v[i]);
+	}
+	err = rest.count > 0 ? hold__settle(fs, &rest) : 0;
+	hold__release(&rest);
+	return err;
+}
+
 static void lister(struct fs *fs, struct fs_task *t)
 {
 	struct fs_holds *h = fs->holds;
@@ -402,7 +419,7 @@ static void lister(struct fs *fs, struct fs_task *t)
 			(void)fs__task_sleep(t, HOLD_GATHER_NS);
 		err = work_off(fs, &h->released, &now, HOLD_WRITE_MAX, let_go);
 		if (!err)
-			err = work_off(fs, &h->fresh, &now, FS_BATCH_MAX, hold__settle);
+			err = work_off(fs, &h->fresh, &now, FS_BATCH_MAX, settle_unopened);
 		fs__wake_all(&h->room);
 		if (!hold__may_work_later(err))
 			continue;

@@ -60,7 +60,7 @@ static int openable(struct fs *fs, const struct fs_inode *rec, const struct fs_n
 		return ERR_LOOP;
 	if (rec->type == FS_T_DIR && flags & (FS_O_WRITE | FS_O_TRUNC))
 		return ERR_IS_DIR;
-	/* Without names it can be opened only where it is held open already. */
+	/* Without names: only where it is held open already, or a name has just led to it. */
 	return fs__may_open(fs, n, rec) ? 0 : ERR_STALE;
 }
 
@@ -72,6 +72,7 @@ static int open_node(struct fs *fs, struct fs_node *n, unsigned flags)
 	int err;
 
 	n->opening++;
+	n->finding += (flags & FS_O_FOUND) != 0;
 	err = fs__node_lock(n);
 	if (err)
 		goto out;
@@ -87,6 +88,7 @@ static int open_node(struct fs *fs, struct fs_node *n, unsigned flags)
 	fs__node_unlock(n);
 out:
 	n->opening--;
+	n->finding -= (flags & FS_O_FOUND) != 0;
 	fs__hold_unused(fs, n);
 	return err;
 }

@@ -367,7 +367,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	const struct fs_writer *w = mount__writer(&caller, req, NULL);
 	struct fs_attr a;
 	struct fs_file *f;
-	int err = fs_file_open_by(mount__fs_of(req), ino, flags, w, &f);
+	int err = fs_file_open_by(mount__fs_of(req), ino, flags | FS_O_FOUND, w, &f);
 
 	if (err) {
 		mount__reply_err(req, err);
@@ -521,7 +521,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs_file *f; /* so that it stays, without a name, as long as it is open */
-	int err = fs_file_open(mount__fs_of(req), ino, FS_O_READ, &f);
+	int err = fs_file_open(mount__fs_of(req), ino, FS_O_READ | FS_O_FOUND, &f);
 
 	if (err) {
 		mount__reply_err(req, err);

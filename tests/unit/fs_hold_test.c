@@ -60,6 +60,55 @@ FSC_CASE(a_file_is_read_after_another_mount_has_removed_it)
 	buf_release(&v);
 }
 
+static void open_late(struct fsx_mount *m, struct fsx_mount *remover)
+{
+	fs_ino f = fsc_file(m, ROOT, "f", "text");
+	struct fs_file *file;
+
+	CHECK_OK(fsc_unlink(remover, ROOT, "f"));
+	fs__hint_inode_drop(m->fs, f);
+	CHECK_ERR(fs_file_open(m->fs, f, FS_O_READ, &file), ERR_STALE);
+	CHECK_OK(fs_file_open(m->fs, f, FS_O_READ | FS_O_FOUND, &file));
+	expect_text(file, "text");
+	fsc_idle(m);
+	expect_records(m, 1, 1, m != remover);
+	expect_text(file, "text");
+	CHECK_U64_EQ(fsc_attr(m, f).nlink, 0);
+	fs_file_close(file);
+	fsc_idle(m);
+	expect_records(m, 0, 0, 0);
+	CHECK_ERR(fs_file_open(m->fs, f, FS_O_READ | FS_O_FOUND, &file), ERR_STALE);
+}
+
+/* As when a name is replaced between the lookup of open(2) and its open. */
+FSC_CASE(a_name_that_goes_before_the_open)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+
+	open_late(m, m);
+	open_late(m, n);
+}
+
+FSC_CASE(who_was_asked_comes_too_late)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+	fs_ino f = fsc_file(m, ROOT, "f", "text");
+	struct fs_file *file = fsc_open(m, f, FS_O_READ), *late;
+
+	CHECK_OK(fsc_unlink(m, ROOT, "f"));
+	CHECK_OK(fs_file_open(n->fs, f, FS_O_READ | FS_O_FOUND, &late));
+	fs_file_close(late);
+	fs_file_close(file);
+	file = fsc_open(n, fsc_file(n, ROOT, "g", "text"), FS_O_READ);
+	CHECK_OK(fsc_unlink(m, ROOT, "g"));
+	fsc_idle(m); /* the other mount keeps it, this one has been asked */
+	CHECK_ERR(fs_file_open(m->fs, fs_file_ino(file), FS_O_READ | FS_O_FOUND, &late), ERR_STALE);
+	expect_text(file, "text");
+	fs_file_close(file);
+	fsc_idle(m);
+	expect_records(m, 0, 0, 0);
+}
+
 FSC_CASE(a_file_that_a_rename_replaces)
 {
 	struct fsx_mount *n = fsx_mount(m->x);
@@ -333,6 +382,8 @@ FSC_CASE(a_new_session_holds_what_is_still_there)
 
 static const struct check_test tests[] = {
 	CHECK_TEST(a_file_is_read_after_another_mount_has_removed_it),
+	CHECK_TEST(a_name_that_goes_before_the_open),
+	CHECK_TEST(who_was_asked_comes_too_late),
 	CHECK_TEST(a_file_that_a_rename_replaces),
 	CHECK_TEST(the_last_of_three_mounts_lets_it_go),
 	CHECK_TEST(a_removed_directory_is_held),

@@ -89,7 +89,7 @@ int fs_format(const struct fs_backend *b)
 
 /* ---- open and close ---- */
 
-/* From then on older programs leave it alone. Several may do it at once. */
+/* From then on older programs do not open it. ERR_CONDITION: another program has raised it. */
 static int raise_format(struct fs *fs, uint32_t from, struct msg *m)
 {
 	struct fs_key k;
@@ -106,12 +106,12 @@ static int raise_format(struct fs *fs, uint32_t from, struct msg *m)
 	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
 	fs__op_end(&op);
 	if (!err || err == ERR_CONDITION)
-		return 0;
+		return err;
 	return msg_set(m, err, "raising the file system's format version from %u to %u: %s", from,
 		       FS_FORMAT_VERSION, err_text(err));
 }
 
-static int read_system(struct fs *fs, struct msg *m)
+static int read_system(struct fs *fs, uint32_t *version, struct msg *m)
 {
 	struct fs_system sys;
 	struct fs_key k;
@@ -136,8 +136,23 @@ static int read_system(struct fs *fs, struct msg *m)
 			       "the file system has format version %u, this program knows %u",
 			       sys.version, FS_FORMAT_VERSION);
 	memcpy(fs->hash_key, sys.hash_key, sizeof(fs->hash_key));
-	return sys.version < FS_FORMAT_VERSION && !fs->o.read_only ? raise_format(fs, sys.version, m)
-								    : 0;
+	*version = sys.version;
+	return 0;
+}
+
+/* Who was faster may have raised it further than this program knows: it is looked at again. */
+static int settle_format(struct fs *fs, struct msg *m)
+{
+	uint32_t version;
+	int err;
+
+	do {
+		err = read_system(fs, &version, m);
+		if (err || version == FS_FORMAT_VERSION || fs->o.read_only)
+			return err;
+		err = raise_format(fs, version, m);
+	} while (err == ERR_CONDITION);
+	return err;
 }
 
 static struct fs *fs_new(const struct fs_backend *b, const struct fs_options *o)
@@ -172,7 +187,7 @@ static void fs_free(struct fs *fs)
 int fs_open(const struct fs_backend *b, const struct fs_options *o, struct fs **out, struct msg *m)
 {
 	struct fs *fs = fs_new(b, o);
-	int err = read_system(fs, m);
+	int err = settle_format(fs, m);
 
 	if (!err) {
 		err = fs__holds_join(fs);

@@ -119,7 +119,7 @@ static bool has_changed(int err)
 
 void ck__problem(struct ck *c, bool tried, int err)
 {
-	bool again = tried && has_changed(err) && c->pass + 1 < CK_PASSES_MAX;
+	bool again = tried && has_changed(err);
 
 	if (tried && !err)
 		c->mended++;

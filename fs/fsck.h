@@ -13,7 +13,7 @@
 #include "fs/fs_internal.h"
 
 #define CK_ROUNDS     3u
-#define CK_PASSES_MAX 16u /* with repair: again until nothing is left to mend */
+#define CK_PASSES_MAX 16u /* with repair: again until nothing is left to mend; the last one only looks */
 #define CK_PAGE	      1024u
 #define CK_LINE_MAX   512u
 #define CK_PATH_MAX   256u
@@ -248,7 +248,7 @@ void ck__problem(struct ck *c, bool tried, int err);
 void ck__path(struct ck *c, char out[CK_PATH_MAX]); /* of c->at; "" when there is none */
 static inline bool ck__repairs(const struct ck *c)
 {
-	return c->o->repair && !c->fs->o.read_only;
+	return c->o->repair && !c->fs->o.read_only && c->pass + 1 < CK_PASSES_MAX;
 }
 int ck__delete_key(struct ck *c, struct slice key, uint64_t version);
 /* Deletes an entry, of which dir, hash, ino are known, under what @also adds (may be NULL). */

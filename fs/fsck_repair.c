@@ -257,6 +257,7 @@ static int add_adoption(struct fs_op *op, fs_ino dir, fs_ino ino, uint64_t versi
 		return err;
 	fs__key_inode(&k, ino);
 	txn_if_version(&op->m, fs__key_slice(&k), version);
+	fs__if_inode_usable(op, dir); /* it may be removed meanwhile, and be open */
 	fs__if_free(op, &n);
 	fs__put_dentry(op, &n, ino, rec.type, n.tie);
 	if (is_dir) {

@@ -201,7 +201,85 @@ static void what_is_damaged_meanwhile_is_mended(void)
 		run(seed, true);
 }
 
+/* ---- what is done to it between its look and its repair ---- */
+
+static struct {
+	struct fsx_mount *other;
+	fs_ino ino;
+	struct fs_file *open; /* a directory that has been removed */
+	unsigned damaged;
+} meanwhile;
+
+/* As soon as there is a lost+found it is opened, and removed. */
+static void take_away(struct fsx *x, const struct txn_mini *m)
+{
+	fs_ino dir;
+
+	(void)x;
+	if (meanwhile.open || m->mut_count == 0)
+		return;
+	dir = fsc_ino(meanwhile.other, ROOT, "lost+found");
+	if (dir == 0)
+		return;
+	meanwhile.open = fsc_open(meanwhile.other, dir, FS_O_READ);
+	CHECK_OK(fsc_rmdir(meanwhile.other, ROOT, "lost+found"));
+}
+
+FSC_CASE(nothing_is_put_into_a_removed_directory)
+{
+	struct fsd_told t;
+	fs_ino ino = fsc_file(m, ROOT, "f", "precious"), dir;
+	char name[32];
+
+	memset(&meanwhile, 0, sizeof(meanwhile));
+	meanwhile.other = fsx_mount(m->x);
+	fsd_drop_dentry(m, ROOT, "f");
+	m->x->before = take_away;
+	fsd_fsck(m, true, &t);
+	m->x->before = NULL;
+	CHECK_TRUE(meanwhile.open);
+	fsd_release(&t);
+	fs_file_close(meanwhile.open);
+	fsc_idle(m);
+	dir = fsc_ino(m, ROOT, "lost+found");
+	CHECK_TRUE(dir != 0);
+	snprintf(name, sizeof(name), "#%llu", (unsigned long long)ino);
+	CHECK_U64_EQ(fsc_ino(m, dir, name), ino);
+	fsc_contents(m, ino, "precious");
+	fsd_expect_clean(m);
+}
+
+static void damage_again(struct fsx *x, const struct txn_mini *m)
+{
+	(void)x;
+	(void)m;
+	if (fsc_attr(meanwhile.other, meanwhile.ino).nlink != 1)
+		return;
+	fsd_set_field(meanwhile.other, meanwhile.ino, FS_F_NLINK, 5);
+	meanwhile.damaged++;
+}
+
+/* It gives up in the end, and says what it leaves. */
+FSC_CASE(what_is_wrong_again_each_time_is_left)
+{
+	struct fsd_told t;
+
+	memset(&meanwhile, 0, sizeof(meanwhile));
+	meanwhile.ino = fsc_file(m, ROOT, "f", "precious");
+	meanwhile.other = m;
+	m->x->before = damage_again;
+	fsd_fsck(m, true, &t);
+	m->x->before = NULL;
+	CHECK_U64_EQ(meanwhile.damaged, t.r.repaired + 1);
+	CHECK_TRUE(t.r.repaired > 10);
+	CHECK_U64_EQ(t.r.problems, t.r.repaired + 1);
+	fsd_release(&t);
+	fsd_set_field(m, meanwhile.ino, FS_F_NLINK, 1);
+}
+
 static const struct check_test tests[] = {
+	CHECK_TEST(nothing_is_put_into_a_removed_directory),
+	CHECK_TEST(what_is_wrong_again_each_time_is_left),
 	CHECK_TEST(nothing_healthy_is_mended),
 	CHECK_TEST(what_is_damaged_meanwhile_is_mended),
 };

@@ -64,6 +64,27 @@ FSC_CASE(two_may_raise_it_at_once)
 	CHECK_U64_EQ(version(m->x), 2);
 }
 
+static void outrun(struct fsx *x, const struct txn_mini *mini)
+{
+	if (mini->mut_count > 0)
+		set_version(x, 3);
+}
+
+/* A newer program was faster: this one does not know what it would work on. */
+FSC_CASE(one_raised_further_meanwhile_is_refused)
+{
+	struct msg msg = {""};
+	struct fs *fs = NULL;
+
+	set_version(m->x, 1);
+	m->x->before = outrun;
+	CHECK_ERR(fs_open(&m->b, NULL, &fs, &msg), ERR_UNSUPPORTED);
+	m->x->before = NULL;
+	CHECK_CONTAINS(msg.text, "the file system has format version 3, this program knows 2");
+	CHECK_U64_EQ(version(m->x), 3);
+	set_version(m->x, 2);
+}
+
 FSC_CASE(others_are_refused)
 {
 	static const uint32_t other[] = {0, 3, UINT32_MAX};
@@ -153,6 +174,7 @@ FSC_CASE(old_holes_are_punched_filled_and_copied)
 static const struct check_test tests[] = {
 	CHECK_TEST(an_older_one_becomes_one_of_this_version),
 	CHECK_TEST(two_may_raise_it_at_once),
+	CHECK_TEST(one_raised_further_meanwhile_is_refused),
 	CHECK_TEST(others_are_refused),
 	CHECK_TEST(old_records_are_used_as_they_are),
 	CHECK_TEST(old_holes_are_punched_filled_and_copied),

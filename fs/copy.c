@@ -6,6 +6,7 @@
 
 struct copy {
 	struct fs_file *from, *to;
+	uint64_t epoch; /* in which the call began */
 	uint64_t offset, to_offset, left, done;
 	const struct fs_writer *writer;
 	struct fs_inode rec; /* of the source */
@@ -56,14 +57,14 @@ static int hole_here(struct copy *c, uint64_t *hole)
 static int copy_hole(struct copy *c, uint64_t n)
 {
 	struct fs_file *to = c->to;
-	int err = fs__punch(to->fs, to->node->ino, c->to_offset, c->to_offset + n,
+	int err = fs__punch(to->fs, to->node->ino, c->epoch, c->to_offset, c->to_offset + n,
 			    c->writer);
 
 	if (!err)
-		err = fs__extend(to->fs, to->node, c->to_offset + n, c->writer);
+		err = fs__extend(to->fs, to->node, c->epoch, c->to_offset + n, c->writer);
 	if (!err)
 		advance(c, n);
-	return err;
+	return fs__file_leave(to, err);
 }
 
 static int copy_data(struct copy *c, bool *end)
@@ -76,8 +77,10 @@ static int copy_data(struct copy *c, bool *end)
 	buf_reset(&c->data);
 	err = fs__read_stripe(c->from->fs, c->from->node->ino, &c->rec, c->offset, n, &c->data);
 	*end = !err && c->data.len < n;
+	if (!err)
+		err = fs_file_lost_lock(c->from); /* it was read without the lock, perhaps */
 	if (!err && c->data.len > 0)
-		err = fs_write_how(c->to, c->to_offset, buf_slice(&c->data), &how, &at);
+		err = fs__write_since(c->to, c->epoch, c->to_offset, buf_slice(&c->data), &how, &at);
 	if (!err)
 		advance(c, c->data.len);
 	return err;
@@ -93,6 +96,8 @@ static int copy_all(struct copy *c)
 		if (fiber_interrupted())
 			return ERR_INTERRUPTED;
 		err = hole_here(c, &hole);
+		if (!err)
+			err = fs_file_lost_lock(c->from);
 		if (!err && hole >= BLOCK_SIZE)
 			err = copy_hole(c, hole);
 		else if (!err)
@@ -134,6 +139,7 @@ int fs_copy_range(struct fs_file *from, uint64_t offset, struct fs_file *to, uin
 {
 	struct copy c = {.from = from,
 			 .to = to,
+			 .epoch = from->fs->epoch,
 			 .offset = offset,
 			 .to_offset = to_offset,
 			 .left = len,
@@ -143,6 +149,8 @@ int fs_copy_range(struct fs_file *from, uint64_t offset, struct fs_file *to, uin
 	err = check(&c);
 	if (!err)
 		err = fs_file_lost_lock(from);
+	if (!err)
+		err = fs_file_lost_lock(to);
 	if (!err)
 		err = clamp(&c);
 	if (!err)

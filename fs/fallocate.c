@@ -229,13 +229,15 @@ static int punch_all(struct fs_op *op, struct punch *z)
 	return err;
 }
 
-int fs__punch(struct fs *fs, fs_ino ino, uint64_t offset, uint64_t end, const struct fs_writer *w)
+int fs__punch(struct fs *fs, fs_ino ino, uint64_t epoch, uint64_t offset, uint64_t end,
+	      const struct fs_writer *w)
 {
 	struct punch z = {.ino = ino, .offset = offset, .end = end, .writer = w};
 	struct fs_op op;
 	int err;
 
 	fs__op_begin(&op, fs);
+	op.epoch = epoch;
 	op.guard = ino;
 	err = punch_all(&op, &z);
 	fs__op_end(&op);
@@ -280,12 +282,14 @@ static int try_extend(struct fs_op *op, struct fs_node *n, uint64_t end, const s
 	return ERR_ABORTED;
 }
 
-int fs__extend(struct fs *fs, struct fs_node *n, uint64_t end, const struct fs_writer *w)
+int fs__extend(struct fs *fs, struct fs_node *n, uint64_t epoch, uint64_t end,
+	       const struct fs_writer *w)
 {
 	struct fs_op op;
 	int err;
 
 	fs__op_begin(&op, fs);
+	op.epoch = epoch;
 	op.guard = n->ino;
 	do {
 		err = try_extend(&op, n, end, w);
@@ -306,7 +310,7 @@ static int room_for(struct fs *fs, const struct fs_inode *rec, uint64_t offset, 
 	return (end - from) / s.block_size > s.blocks_free ? ERR_NOSPACE : 0;
 }
 
-static int allocate(struct fs_file *f, unsigned mode, uint64_t offset, uint64_t len,
+static int allocate(struct fs_file *f, uint64_t epoch, unsigned mode, uint64_t offset, uint64_t len,
 		    const struct fs_writer *w)
 {
 	unsigned what = mode & ~FS_FALLOC_KEEP_SIZE;
@@ -329,10 +333,10 @@ static int allocate(struct fs_file *f, unsigned mode, uint64_t offset, uint64_t 
 	if (what == 0)
 		err = room_for(f->fs, &f->node->seen, offset, offset + len);
 	else
-		err = fs__punch(f->fs, f->node->ino, offset, offset + len, w);
+		err = fs__punch(f->fs, f->node->ino, epoch, offset, offset + len, w);
 	if (err || what & FS_FALLOC_PUNCH_HOLE)
 		return err;
-	return fs__extend(f->fs, f->node, mode & FS_FALLOC_KEEP_SIZE ? 0 : offset + len, w);
+	return fs__extend(f->fs, f->node, epoch, mode & FS_FALLOC_KEEP_SIZE ? 0 : offset + len, w);
 }
 
 int fs_fallocate(struct fs_file *f, unsigned mode, uint64_t offset, uint64_t len,
@@ -341,5 +345,5 @@ int fs_fallocate(struct fs_file *f, unsigned mode, uint64_t offset, uint64_t len
 	uint64_t epoch;
 	int err = fs__file_enter(f, &epoch);
 
-	return fs__file_leave(f, err ? err : allocate(f, mode, offset, len, w));
+	return fs__file_leave(f, err ? err : allocate(f, epoch, mode, offset, len, w));
 }

@@ -267,19 +267,25 @@ static int write_range(struct fs_file *f, uint64_t epoch, uint64_t offset, struc
 	return 0;
 }
 
+int fs__write_since(struct fs_file *f, uint64_t epoch, uint64_t offset, struct slice data,
+		    const struct fs_write_how *how, uint64_t *end)
+{
+	int err = fs_file_lost_lock(f);
+
+	if (!err)
+		err = write_range(f, epoch, offset, data, how, end);
+	return fs__file_leave(f, err);
+}
+
 int fs_write_how(struct fs_file *f, uint64_t offset, struct slice data,
 		 const struct fs_write_how *how, uint64_t *end)
 {
 	uint64_t epoch = f->fs->epoch;
-	int err;
 
 	if (how->within) /* by the kernel: nobody would learn of it in this way */
 		return fs__untold(f->node, f->fs) ? ERR_LOCK_LOST
 						  : write_range(f, epoch, offset, data, how, end);
-	err = fs__file_enter(f, &epoch);
-	if (!err)
-		err = write_range(f, epoch, offset, data, how, end);
-	return fs__file_leave(f, err);
+	return fs__write_since(f, epoch, offset, data, how, end);
 }
 
 int fs_write(struct fs_file *f, uint64_t offset, struct slice data, uint64_t *end)

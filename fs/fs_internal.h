@@ -341,6 +341,9 @@ bool fs__locks_lost(struct fs *fs, fs_ino ino, uint64_t epoch);
 /* Around a call that works on a file. ERR_LOCK_LOST: of it, or of what went before. */
 int fs__file_enter(struct fs_file *f, uint64_t *epoch);
 int fs__file_leave(struct fs_file *f, int err);
+/* A write of a call that began in @epoch. */
+int fs__write_since(struct fs_file *f, uint64_t epoch, uint64_t offset, struct slice data,
+		    const struct fs_write_how *how, uint64_t *end);
 /* For pages written back, which nobody's descriptor comes with: is there a file that is to be told? */
 bool fs__untold(const struct fs_node *n, const struct fs *fs);
 
@@ -413,9 +416,11 @@ void fs__add_holes(struct fs_op *op, fs_ino ino); /* it may have holes */
 /* Are blocks absent in a file that is not marked? False when others change it too often. ERR_STALE. */
 int fs__unmarked_gap(struct fs *fs, fs_ino ino, struct fs_inode *rec, bool *gap);
 /* [offset, end) reads as zeros, without blocks; the end stays. A transaction for each stripe. */
-int fs__punch(struct fs *fs, fs_ino ino, uint64_t offset, uint64_t end, const struct fs_writer *w);
+int fs__punch(struct fs *fs, fs_ino ino, uint64_t epoch, uint64_t offset, uint64_t end,
+	      const struct fs_writer *w);
 /* The file ends at @end or behind; its times change. */
-int fs__extend(struct fs *fs, struct fs_node *n, uint64_t end, const struct fs_writer *w);
+int fs__extend(struct fs *fs, struct fs_node *n, uint64_t epoch, uint64_t end,
+	       const struct fs_writer *w);
 void fs__add_write_times(struct fs_op *op, fs_ino ino);
 /* Changes the size, and with it what @also adds to the last transaction (may be NULL). */
 typedef void fs_also_fn(struct fs_op *op, void *ctx);

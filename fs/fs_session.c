@@ -83,6 +83,16 @@ static void note_locker(struct fs_file *f, const struct fs_lock *want)
 	f->locker_count = n + 1;
 }
 
+/* Did it fail for the end of the session? What it had by then, a place in the queue, has gone. */
+static bool again(struct fs *fs, uint64_t epoch, int err)
+{
+	if (!err || err == ERR_INTERRUPTED)
+		return false;
+	if (err == ERR_SESSION && fs->epoch == epoch)
+		(void)fs__session_confirm(fs);
+	return fs->epoch != epoch;
+}
+
 int fs_file_lock(struct fs_file *f, const struct fs_lock *want, struct fs_lock_wait *w)
 {
 	struct fs *fs = f->fs;
@@ -99,23 +109,28 @@ int fs_file_lock(struct fs_file *f, const struct fs_lock *want, struct fs_lock_w
 			return fs_file_lost_lock(f);
 		epoch = fs->epoch;
 		err = fs_lock_set(fs, ino, want, w);
-		if (err == ERR_SESSION && fs->epoch == epoch && fs__session_confirm(fs))
+		if (!again(fs, epoch, err))
 			break;
-		if (!err || fs->epoch == epoch)
-			break;
-		err = 0; /* what it had by then, a place in the queue, has gone: it begins anew */
+		err = 0;
 	}
 	return err;
 }
 
 int fs_file_lock_get(struct fs_file *f, const struct fs_lock *want, struct fs_lock *found)
 {
+	struct fs *fs = f->fs;
 	uint64_t epoch;
 	int err = fs__file_enter(f, &epoch);
 
 	if (!err)
-		err = fs__session_confirm(f->fs);
-	return err ? err : fs_lock_get(f->fs, f->node->ino, want, found);
+		err = fs__session_confirm(fs);
+	if (err)
+		return err;
+	do {
+		epoch = fs->epoch;
+		err = fs_lock_get(fs, f->node->ino, want, found);
+	} while (again(fs, epoch, err));
+	return err ? err : fs_file_lost_lock(f);
 }
 
 /* ---- the end of a session ---- */

@@ -326,9 +326,9 @@ int fs_lock_get(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs
 
 	c.n = lock__node_get(fs, ino);
 	c.want.ticket = ++fs->locks->tickets;
-	c.want.session = fs->locks->session;
 	err = lock__turn_take(c.n, NULL);
 	if (!err) {
+		c.want.session = fs->locks->session; /* `mine` is of this one */
 		err = c.n->delegated ? 0 : look(&c);
 		l = err < 0 ? NULL : in_the_way(&c);
 		*found = l ? *l : (struct fs_lock){.mode = FS_LOCK_NONE};

@@ -162,7 +162,7 @@ static void keep_on(struct fs *fs, struct lock_node *n, int watched, uint64_t *v
 	} else if (watched != ERR_TIMEOUT || !look(fs, n, version)) {
 		heat(fs, n->ino);
 		hand_over(fs, n);
-	} else if (n->news) {
+	} else if (n->delegated && n->news) { /* the look may have met the end of the session */
 		show(fs, n);
 		*version = FS_LOCK_VERSION_ANY;
 	}

@@ -332,12 +332,15 @@ static int change_once(struct lock_call *c, struct fs_op *op, lock_edit_fn *edit
 
 int lock__change(struct lock_call *c, lock_edit_fn *edit, bool adds)
 {
+	uint64_t session = c->fs->locks->session;
 	struct lock_node *n = c->n;
 	bool fresh = false, unknown = false;
 	struct fs_op op;
 	int err;
 
 	CHECK(n->busy);
+	if (c->want.session && c->want.session != session)
+		return ERR_SESSION; /* what is delegated by now is another session's */
 	if (n->delegated) {
 		err = lock__change_here(c, edit);
 		if (err <= 0)
@@ -345,8 +348,8 @@ int lock__change(struct lock_call *c, lock_edit_fn *edit, bool adds)
 	}
 	fs__op_begin(&op, c->fs);
 	for (;;) {
-		if (c->want.session && c->want.session != c->fs->locks->session) {
-			err = ERR_SESSION;
+		if (c->fs->locks->session != session) {
+			err = ERR_SESSION; /* what it was to say of that one is no more */
 			break;
 		}
 		err = change_once(c, &op, edit, adds, &fresh);

@@ -263,6 +263,8 @@ int kv__exec(struct txn_executor *x, const struct txn_mini *m, struct txn_result
 	if (err)
 		return err;
 	err = exec(c, m, c->id, deadline, r);
+	if (err == ERR_OUTCOME && !m->mut_count)
+		err = ERR_SESSION; /* a read as a request: whether it was done makes no difference */
 	if (err == ERR_SESSION || err == ERR_OUTCOME) {
 		again = kv__session_open(c, deadline);
 		return again && err == ERR_SESSION ? again : err;

@@ -209,6 +209,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 		mount__versions_write_begin(mt->inodes, ino);
 	}
 	err = fs_setattr_by(mount__fs_of(req), ino, set, &in, w, &out);
+	if (err == ERR_LOCK_LOST && fi)
+		(void)fs_file_lost_lock(file_of(fi)); /* by this answer */
 	if (set & FS_SET_SIZE)
 		mount__versions_write_end(mt->inodes, ino, !err);
 	if (!err && S_ISREG(out.mode))

@@ -344,6 +344,38 @@ static void a_read_that_never_agrees_becomes_a_request(void)
 	kcf_run(&k, starved_read_story);
 }
 
+static void request_is_lost(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
+{
+	someone_always_writes(f, c, fate);
+	if (c->type != KV_EXEC || c->client != 1)
+		return;
+	if (kcf_count(f, KV_EXEC) <= 1)
+		fate->before = ERR_CLOSED; /* on the way there, or on the way back */
+	else
+		fate->status = ERR_SESSION;
+}
+
+/* That it may have been executed once means nothing: the caller can read again. */
+static void starved_and_lost_story(struct kcf *f)
+{
+	uint64_t versions[2] = {0};
+	uint8_t key[64];
+
+	kcf_put(f, kcf_key(f, 1, "a", key), slice_str("v"), 7);
+	kcf_put(f, kcf_key(f, 2, "b", key), slice_str("v"), 100);
+	kcf_client(f, true);
+	kcf_forget(f);
+	f->script = request_is_lost;
+	CHECK_ERR(kcf_read(f, 1, 2, versions), ERR_SESSION);
+	CHECK_U64_EQ(kv_client_id(f->client), 2);
+	CHECK_OK(kcf_read(f, 1, 2, versions));
+}
+
+static void a_read_has_no_unknown_outcome(void)
+{
+	kcf_run(&k, starved_and_lost_story);
+}
+
 /* A client that has never written has no session; its reads end all the same. */
 static void starved_stranger_story(struct kcf *f)
 {
@@ -474,6 +506,7 @@ static const struct check_test tests[] = {
 	T(a_read_logs_nothing),
 	T(reads_of_several_groups_repeat_until_they_agree),
 	T(a_read_that_never_agrees_becomes_a_request),
+	T(a_read_has_no_unknown_outcome),
 	T(so_does_one_of_a_client_without_a_session),
 	T(the_second_round_starts_after_the_first),
 	T(a_read_that_could_not_wait_is_tried_again),

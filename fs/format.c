@@ -275,9 +275,12 @@ void fs__system_encode(uint8_t out[FS_SYSTEM_SIZE], const struct fs_system *in)
 
 int fs__system_decode(struct slice value, struct fs_system *out)
 {
-	if (value.len != FS_SYSTEM_SIZE)
+	*out = (struct fs_system){.version = 0};
+	if (value.len < 4)
 		return ERR_CORRUPT;
 	out->version = le32_get(value.p);
+	if (value.len != FS_SYSTEM_SIZE)
+		return out->version > FS_FORMAT_VERSION ? 0 : ERR_CORRUPT;
 	memcpy(out->hash_key, value.p + 8, sizeof(out->hash_key));
 	return 0;
 }

@@ -252,7 +252,8 @@ struct fs_system {
 	uint8_t hash_key[16];
 };
 void fs__system_encode(uint8_t out[FS_SYSTEM_SIZE], const struct fs_system *in);
-int fs__system_decode(struct slice value, struct fs_system *out); /* ERR_CORRUPT */
+/* ERR_CORRUPT. Of a later version only the number is read: what else it has is not known. */
+int fs__system_decode(struct slice value, struct fs_system *out);
 
 /* ---- hashing ---- */
 

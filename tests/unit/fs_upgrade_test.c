@@ -102,6 +102,28 @@ FSC_CASE(others_are_refused)
 	set_version(m->x, 2);
 }
 
+/* Whatever a later version keeps there besides. */
+FSC_CASE(a_longer_record_is_another_version_not_damage)
+{
+	uint8_t b[FS_SYSTEM_SIZE + 8] = {3}, was[FS_SYSTEM_SIZE];
+	struct msg msg = {""};
+	struct fs_key k;
+	struct fs *fs;
+
+	fs__key_system(&k);
+	memcpy(was, fsx_find(m->x, fs__key_slice(&k))->value.data, sizeof(was));
+	fsx_put(m->x, fs__key_slice(&k), slice_of(b, sizeof(b)));
+	CHECK_ERR(fs_open(&m->b, NULL, &fs, &msg), ERR_UNSUPPORTED);
+	CHECK_CONTAINS(msg.text, "the file system has format version 3, this program knows 2");
+	b[0] = 2;
+	fsx_put(m->x, fs__key_slice(&k), slice_of(b, sizeof(b)));
+	CHECK_ERR(fs_open(&m->b, NULL, &fs, &msg), ERR_CORRUPT);
+	b[0] = 3;
+	fsx_put(m->x, fs__key_slice(&k), slice_of(b, 3));
+	CHECK_ERR(fs_open(&m->b, NULL, &fs, &msg), ERR_CORRUPT);
+	fsx_put(m->x, fs__key_slice(&k), slice_of(was, sizeof(was)));
+}
+
 static uint64_t seek(struct fsx_mount *m, fs_ino ino, uint64_t from, bool hole)
 {
 	uint64_t at = UINT64_MAX;
@@ -176,6 +198,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(two_may_raise_it_at_once),
 	CHECK_TEST(one_raised_further_meanwhile_is_refused),
 	CHECK_TEST(others_are_refused),
+	CHECK_TEST(a_longer_record_is_another_version_not_damage),
 	CHECK_TEST(old_records_are_used_as_they_are),
 	CHECK_TEST(old_holes_are_punched_filled_and_copied),
 };

@@ -203,6 +203,7 @@ enum fs_reap_what { FS_REAP_INODE = 1, FS_REAP_DATA = 2, FS_REAP_STAGED = 3 };
 #define FS_F_SINCE   ((struct txn_field){.offset = 16, .width = 8, .commutes = true})
 #define FS_F_ASKED    ((struct txn_field){.offset = 1, .width = 1})
 #define FS_F_RENEWALS ((struct txn_field){.offset = 4, .width = 4})
+#define FS_F_REAPER   ((struct txn_field){.offset = 8, .width = 8}) /* session */
 
 struct fs_reap {
 	uint8_t what;

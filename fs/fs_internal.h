@@ -390,6 +390,9 @@ void fs__holds_leave(struct fs *fs); /* without background fibers */
 /* Has this mount an orphan (or whatever it is) open? Only then it is there for calls by number. */
 bool fs__is_held(struct fs *fs, fs_ino ino);
 bool fs__may_open(struct fs *fs, const struct fs_node *n, const struct fs_inode *rec);
+/* It is an orphan and about to be open here, where it may not have been. From then on it is kept.
+ * ERR_STALE: it is too late. */
+int fs__hold_found(struct fs *fs, struct fs_node *n);
 void fs__hold_unused(struct fs *fs, struct fs_node *n); /* an open file, or an open, has gone */
 /* An orphan that is not open here: is deleted when no other mount has it open. */
 void fs__orphan_later(struct fs *fs, fs_ino ino);

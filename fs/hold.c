@@ -68,14 +68,13 @@ void hold__gone(struct fs *fs, fs_ino ino)
 	fs__hint_inode_drop(fs, ino);
 }
 
-static bool is_kept(const struct fs_node *n)
+bool hold__is_kept(const struct fs_node *n)
 {
 	return n->opens > 0 || n->held || n->orphan;
 }
 
-/* Should it be an orphan, it will not be deleted before this mount was asked for it: none of its names
- * can have led here before this mount joined. */
-static bool will_be_asked(const struct fs *fs, fs_ino ino)
+/* Should it be an orphan. This mount is not known to have said that it has it not open. */
+bool hold__may_be_kept(const struct fs *fs, fs_ino ino)
 {
 	return fs->holds->session && !fs->holds->lost && *gone_slot(fs, ino) != ino;
 }
@@ -84,15 +83,15 @@ bool fs__is_held(struct fs *fs, fs_ino ino)
 {
 	const struct fs_node *n = fs__node_find(fs, ino);
 
-	return n && (is_kept(n) || (n->finding > 0 && will_be_asked(fs, ino)));
+	return n && (hold__is_kept(n) || (n->finding > 0 && hold__may_be_kept(fs, ino)));
 }
 
 bool fs__may_open(struct fs *fs, const struct fs_node *n, const struct fs_inode *rec)
 {
-	if (is_kept(n))
+	if (hold__is_kept(n))
 		return true;
 	if (rec->nlink == 0)
-		return n->finding > 0 && will_be_asked(fs, n->ino);
+		return n->finding > 0 && hold__may_be_kept(fs, n->ino);
 	return *gone_slot(fs, n->ino) != n->ino;
 }
 
@@ -171,7 +170,7 @@ static void add_new_queue(struct fs_op *op, const struct fs_key *k)
 }
 
 /* Batches up to the head are older than this session: it has nothing open that they ask for. */
-static int join_once(struct fs_op *op, struct fs_queue *q)
+static int join_once(struct fs_op *op, uint64_t session, struct fs_queue *q)
 {
 	struct fs_mount_rec rec;
 	uint8_t b[FS_MOUNT_SIZE];
@@ -196,21 +195,23 @@ static int join_once(struct fs_op *op, struct fs_queue *q)
 		txn_add(&op->m, fs__key_slice(&queue), FS_F_CHANGES, 1, false);
 	rec = (struct fs_mount_rec){.cursor = q->head};
 	fs__mount_encode(b, &rec);
-	fs__key_mount(&mount, op->fs->b.session);
+	fs__key_mount(&mount, session);
 	txn_put(&op->m, fs__key_slice(&mount), slice_of(b, sizeof(b)));
 	return fs__op_exec(op);
 }
 
-static int join(struct fs *fs)
+int hold__join(struct fs *fs)
 {
 	struct fs_holds *h = fs->holds;
+	uint64_t session;
 	struct fs_queue q;
 	struct fs_op op;
 	int err;
 
 	fs__op_begin(&op, fs);
 	for (;;) {
-		err = join_once(&op, &q);
+		session = fs->b.session;
+		err = join_once(&op, session, &q);
 		if (err != ERR_CONDITION && err != ERR_ABSENT_RECORD && !fs__err_transient(err))
 			break;
 		err = fs__op_conflict(&op);
@@ -218,9 +219,11 @@ static int join(struct fs *fs)
 			break;
 	}
 	fs__op_end(&op);
+	if (!err && session != fs->b.session)
+		err = ERR_SESSION; /* over by now */
 	if (err)
 		return err;
-	h->session = fs->b.session;
+	h->session = session;
 	h->lost = false;
 	h->cursor = q.head;
 	h->queue = (struct fs_queue){.head = q.head};
@@ -257,109 +260,11 @@ int fs__holds_join(struct fs *fs)
 
 	if (fs->b.session == 0)
 		return 0;
-	err = join(fs);
+	err = hold__join(fs);
 	if (!err)
 		err = fs__background(fs, hold__keeper, 0);
 	if (err && fs->holds->session)
 		fs__holds_leave(fs);
-	return err;
-}
-
-/* ---- a new session ---- */
-
-static void in_use(struct fs *fs, struct hold_list *out)
-{
-	struct fs_node *n, *next;
-
-	HASH_ITER(hh, fs->nodes, n, next) {
-		n->held = false; /* by the session that is over */
-		if (n->opens > 0 || n->opening > 0)
-			hold__add(out, n->ino);
-	}
-}
-
-static int put_hold(struct fs *fs, fs_ino ino)
-{
-	uint8_t since[FS_HOLD_SIZE];
-	struct fs_key k;
-	struct fs_op op;
-	int err;
-
-	le64_put(since, env_wall_ns(fs->b.env));
-	fs__op_begin(&op, fs);
-	fs__key_hold(&k, ino, fs->holds->session);
-	do {
-		fs__op_reset(&op);
-		txn_put(&op.m, fs__key_slice(&k), slice_of(since, sizeof(since)));
-		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
-	fs__op_end(&op);
-	return err;
-}
-
-/* ERR_STALE: it has been deleted, or is about to be. */
-static int count_renewal(struct fs *fs, fs_ino ino)
-{
-	struct fs_key k;
-	struct fs_op op;
-	int err;
-
-	fs__op_begin(&op, fs);
-	do {
-		fs__op_reset(&op);
-		fs__if_inode_exists(&op, ino);
-		fs__key_reap(&k, ino, FS_REAP_INODE);
-		txn_add(&op.m, fs__key_slice(&k), FS_F_RENEWALS, 1, false);
-		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
-	fs__op_end(&op);
-	return err == ERR_CONDITION || err == ERR_ABSENT_RECORD ? ERR_STALE : err;
-}
-
-/* It is open here. With a name it needs no H: whoever takes that asks this session. */
-static int renew_one(struct fs *fs, fs_ino ino)
-{
-	struct fs_node *n;
-	struct fs_inode rec;
-	int err = fs__inode_get(fs, ino, &rec);
-
-	fs->holds->vanished += err == ERR_STALE;
-	if (err || rec.nlink > 0)
-		return err == ERR_STALE ? 0 : err;
-	n = fs__node_find(fs, ino);
-	if (!n || (n->opens == 0 && n->opening == 0))
-		return 0;
-	n->held = true;
-	err = put_hold(fs, ino);
-	if (!err)
-		err = count_renewal(fs, ino);
-	fs->holds->vanished += err == ERR_STALE;
-	return err == ERR_STALE ? 0 : err; /* H goes with the last close */
-}
-
-int fs__holds_renew(struct fs *fs)
-{
-	struct fs_holds *h = fs->holds;
-	struct hold_list open = {0};
-	struct hold_batch *b;
-	int err = fs->b.session == 0 ? ERR_SESSION : hold__turn_take(fs);
-
-	if (err)
-		return err;
-	err = fs->b.session == h->session && !h->lost ? 0 : join(fs);
-	if (!err) {
-		h->pending.count = h->released.count = 0;
-		while ((b = TAILQ_FIRST(&h->batches)) != NULL && !h->finishing)
-			hold__batch_drop(fs, b); /* who clears up after the old session has them */
-		fs__hints_forget(&fs->hints);
-		h->vanished = 0;
-		in_use(fs, &open);
-	}
-	for (uint32_t i = 0; !err && i < open.count; i++)
-		err = renew_one(fs, open.v[i]);
-	h->unsure = h->unsure || err;
-	hold__turn_give(fs);
-	hold__release(&open);
 	return err;
 }
 

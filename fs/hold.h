@@ -71,6 +71,9 @@ static inline bool hold__may_work_later(int err)
 int hold__turn_take(struct fs *fs); /* ERR_INTERRUPTED */
 void hold__turn_give(struct fs *fs);
 void hold__gone(struct fs *fs, fs_ino ino);
+bool hold__is_kept(const struct fs_node *n);
+bool hold__may_be_kept(const struct fs *fs, fs_ino ino);
+int hold__join(struct fs *fs); /* ERR_SESSION: there is another one by now */
 
 /* ---- hold_queue.c ---- */
 void hold__keeper(struct fs *fs, struct fs_task *t); /* watches the queue, all the time */
@@ -86,7 +89,8 @@ void hold__batch_drop(struct fs *fs, struct hold_batch *b); /* from memory */
 /* ---- hold_reap.c ---- */
 void hold__kick(struct fs *fs); /* there is something on the lists */
 void hold__kick_batches(struct fs *fs);
-int hold__let_go(struct fs *fs, const struct hold_list *inos, uint64_t session); /* deletes H */
+/* Deletes H of that session, and what nobody holds any more. */
+int hold__let_go(struct fs *fs, const struct hold_list *inos, uint64_t session);
 /* From the list on its way: 0 when deleted, or in a batch. */
 int hold__settle(struct fs *fs, const struct hold_list *inos);
 int hold__mark_asked(struct fs *fs, fs_ino ino);

@@ -505,8 +505,11 @@ void hold__keeper(struct fs *fs, struct fs_task *t)
 		if (!err)
 			err = read_queue(fs);
 		if (!err && changes != h->queue.changes) {
-			changes = h->queue.changes;
+			uint64_t seen = h->queue.changes;
+
 			err = count_others(fs);
+			if (!err)
+				changes = seen;
 		}
 		if (err == ERR_SESSION)
 			h->lost = true;

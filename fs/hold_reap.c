@@ -307,51 +307,76 @@ int hold__settle(struct fs *fs, const struct hold_list *inos)
 	return hold__enqueue(fs, inos, h->session);
 }
 
-static int delete_holds(struct fs *fs, const struct hold_list *inos, uint64_t session)
+/* H goes. Of what only H kept, G comes onto this session's list with it: should this mount die before
+ * it has deleted that, whoever clears up finds it. What is open here again is passed over. */
+static void add_giving_up(struct fs_op *op, const struct fs_op *reads, const struct hold_list *l,
+			  uint64_t session, struct hold_list *asked)
 {
-	struct fs_key k;
-	struct fs_op op;
-	int err = 0;
-
-	fs__op_begin(&op, fs);
-	for (uint32_t i = 0; !err && i < inos->count; i += HOLD_WRITE_MAX) {
-		do {
-			fs__op_reset(&op);
-			for (uint32_t j = i; j < i + HOLD_WRITE_MAX && j < inos->count; j++) {
-				fs__key_hold(&k, inos->v[j], session);
-				txn_delete(&op.m, fs__key_slice(&k));
-			}
-			err = fs__op_exec(&op);
-		} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
-	}
-	fs__op_end(&op);
-	return err;
-}
-
-/* Those of which G says that only H keep them. */
-static int find_asked(struct fs *fs, const struct hold_list *inos, struct hold_list *asked)
-{
+	struct fs *fs = op->fs;
 	struct fs_reap g;
 	struct fs_key k;
-	struct fs_op op;
-	int err = 0;
 
+	for (uint32_t i = 0; i < l->count; i++) {
+		const struct fs_node *n = fs__node_find(fs, l->v[i]);
+		const struct txn_value *v = fs__op_value(reads, i);
+		uint8_t mark;
+
+		if (n && n->held && session == fs->holds->session)
+			continue;
+		fs__key_hold(&k, l->v[i], session);
+		txn_delete(&op->m, fs__key_slice(&k));
+		if (v->status || fs__reap_decode(v->value, &g))
+			continue;
+		mark = g.asked;
+		fs__key_reap(&k, l->v[i], FS_REAP_INODE);
+		txn_if_field(&op->m, fs__key_slice(&k), FS_F_ASKED, slice_of(&mark, 1));
+		if (!g.asked)
+			continue;
+		txn_set_u64(&op->m, fs__key_slice(&k), FS_F_REAPER, fs->b.session);
+		hold__add(asked, l->v[i]);
+	}
+}
+
+static int give_up_once(struct fs_op *reads, struct fs_op *op, const struct hold_list *l,
+			uint64_t session, struct hold_list *asked)
+{
+	struct fs_key k;
+	int err;
+
+	fs__op_reset(reads);
+	fs__op_reset(op);
+	for (uint32_t i = 0; i < l->count; i++) {
+		fs__key_reap(&k, l->v[i], FS_REAP_INODE);
+		txn_get(&reads->m, fs__key_slice(&k));
+	}
+	err = fs__op_read(reads);
+	if (err)
+		return err;
+	add_giving_up(op, reads, l, session, asked);
+	return op->m.mut_count > 0 ? fs__op_exec(op) : 0;
+}
+
+/* Adds to @asked what the closer has to look after. What was not marked when H went, the owner of the
+ * batch marks later, and then it sees that H is gone. */
+static int give_up(struct fs *fs, const struct hold_list *l, uint64_t session, struct hold_list *asked)
+{
+	uint32_t before = asked->count;
+	struct fs_op reads, op;
+	int err;
+
+	fs__op_begin(&reads, fs);
 	fs__op_begin(&op, fs);
-	for (uint32_t i = 0; !err && i < inos->count; i += HOLD_GATHER_MAX) {
-		uint32_t n = inos->count - i < HOLD_GATHER_MAX ? inos->count - i : HOLD_GATHER_MAX;
-
-		fs__op_reset(&op);
-		for (uint32_t j = 0; j < n; j++) {
-			fs__key_reap(&k, inos->v[i + j], FS_REAP_INODE);
-			txn_get(&op.m, fs__key_slice(&k));
-		}
-		err = fs__op_read(&op);
-		for (uint32_t j = 0; !err && j < n; j++)
-			if (fs__op_value(&op, j)->status == 0 &&
-			    fs__reap_decode(fs__op_value(&op, j)->value, &g) == 0 && g.asked)
-				hold__add(asked, inos->v[i + j]);
+	for (;;) {
+		asked->count = before;
+		err = give_up_once(&reads, &op, l, session, asked);
+		if (err != ERR_CONDITION && err != ERR_ABSENT_RECORD && !fs__err_transient(err))
+			break;
+		err = fs__op_conflict(&op);
+		if (err)
+			break;
 	}
 	fs__op_end(&op);
+	fs__op_end(&reads);
 	return err;
 }
 
@@ -362,10 +387,13 @@ int hold__let_go(struct fs *fs, const struct hold_list *inos, uint64_t session)
 
 	if (err)
 		return err;
-	err = delete_holds(fs, inos, session);
+	for (uint32_t i = 0; !err && i < inos->count; i += HOLD_GATHER_MAX) {
+		uint32_t n = inos->count - i < HOLD_GATHER_MAX ? inos->count - i : HOLD_GATHER_MAX;
+		struct hold_list piece = {.v = inos->v + i, .count = n};
+
+		err = give_up(fs, &piece, session, &asked);
+	}
 	hold__turn_give(fs);
-	if (!err)
-		err = find_asked(fs, inos, &asked);
 	if (!err)
 		err = reap_free(fs, &asked, &held);
 	hold__release(&asked);

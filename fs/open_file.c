@@ -79,6 +79,8 @@ static int open_node(struct fs *fs, struct fs_node *n, unsigned flags)
 	err = fs__inode_known(fs, n->ino, &rec);
 	if (!err)
 		err = openable(fs, &rec, n, flags);
+	if (!err && rec.nlink == 0)
+		err = fs__hold_found(fs, n);
 	if (!err) {
 		n->opens++;
 		n->writers += (flags & FS_O_WRITE) != 0;

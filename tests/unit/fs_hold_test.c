@@ -109,6 +109,31 @@ FSC_CASE(who_was_asked_comes_too_late)
 	expect_records(m, 0, 0, 0);
 }
 
+/* This mount has been asked, and has removed much since: it remembers only the last ones. Should it open
+ * the file nevertheless, it keeps it. */
+FSC_CASE(who_does_not_remember_that_it_was_asked)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+	fs_ino f = fsc_file(m, ROOT, "f", "text");
+	struct fs_file *theirs = fsc_open(n, f, FS_O_READ), *late;
+
+	CHECK_OK(fsc_unlink(m, ROOT, "f"));
+	fsc_idle(m);
+	expect_records(m, 1, 1, 1);
+	hold__gone(m->fs, f + HOLD_GONE);
+	CHECK_OK(fs_file_open(m->fs, f, FS_O_READ | FS_O_FOUND, &late));
+	fs_file_close(theirs);
+	fsc_idle(m);
+	expect_text(late, "text");
+	fs_file_close(late);
+	fsc_idle(m);
+	expect_records(m, 0, 0, 0);
+	hold__gone(m->fs, f + HOLD_GONE);
+	CHECK_ERR(fs_file_open(m->fs, f, FS_O_READ | FS_O_FOUND, &late), ERR_STALE);
+	fsc_idle(m);
+	expect_records(m, 0, 0, 0);
+}
+
 FSC_CASE(a_file_that_a_rename_replaces)
 {
 	struct fsx_mount *n = fsx_mount(m->x);
@@ -297,6 +322,29 @@ FSC_CASE(the_maker_dies_anywhere)
 	}
 }
 
+/* The holder dies after each of its executions from its last close on. */
+FSC_CASE(the_holder_dies_anywhere)
+{
+	size_t mounts = fsx_count(m->x, FS_KIND_MOUNT); /* and the store's own keys */
+
+	for (int64_t lives = 0; lives < 12; lives++) {
+		struct fsx_mount *n = fsx_mount(m->x);
+		fs_ino f = fsc_file(m, ROOT, "f", "text");
+		struct fs_file *file = fsc_open(n, f, FS_O_READ);
+
+		CHECK_OK(fsc_unlink(m, ROOT, "f"));
+		fsc_idle(m);
+		expect_records(m, 1, 1, 1);
+		n->lives = lives;
+		fs_file_close(file);
+		fsc_idle(m);
+		fsx_umount(n);
+		fsc_idle(m);
+		expect_records(m, 0, 0, 0);
+		CHECK_U64_EQ(fsx_count(m->x, FS_KIND_MOUNT), mounts);
+	}
+}
+
 /* Open, and made an orphan by its own mount, which dies: found in the whole store. */
 FSC_CASE(what_a_dead_mount_had_to_reap_is_found)
 {
@@ -380,10 +428,60 @@ FSC_CASE(a_new_session_holds_what_is_still_there)
 	expect_records(m, 0, 0, 0);
 }
 
+/* What is closed between a renewal that fails and the next one is let go. */
+FSC_CASE(a_renewal_in_two_goes)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+	fs_ino f = fsc_file(m, ROOT, "f", "text");
+	struct fs_file *file = fsc_open(n, f, FS_O_READ);
+
+	CHECK_OK(fsc_unlink(m, ROOT, "f"));
+	fsc_idle(m);
+	n->b.session += 1000;
+	n->fs->b.session = n->b.session;
+	fsx_new_session(n, n->b.session - 1000);
+	n->fs->holds->lost = true;
+	CHECK_OK(fs__holds_renew(n->fs));
+	fs_file_close(file);
+	CHECK_OK(fs__holds_renew(n->fs));
+	fsc_idle(m);
+	expect_records(m, 0, 0, 0);
+}
+
+static void next_session(struct fsx_mount *n)
+{
+	fsx_end_session(n);
+	fsx_next_session(n);
+}
+
+/* The next session is over at any moment of the joining with it. */
+FSC_CASE(two_new_sessions)
+{
+	for (unsigned at = 0; at < 40; at++) {
+		struct fsx_mount *n = fsx_mount(m->x);
+		struct fs_file *file = fsc_open(n, fsc_file(m, ROOT, "f", "text"), FS_O_READ);
+
+		m->x->delay_ns = 1000 * NS_PER_US;
+		next_session(n);
+		CHECK_OK(fiber_sleep(at * 100 * NS_PER_US));
+		next_session(n);
+		fsc_idle(m);
+		m->x->delay_ns = 0;
+		CHECK_OK(fsc_unlink(m, ROOT, "f"));
+		fsc_idle(m);
+		expect_text(file, "text");
+		fs_file_close(file);
+		fsc_idle(m);
+		expect_records(m, 0, 0, 0);
+		fsx_umount(n);
+	}
+}
+
 static const struct check_test tests[] = {
 	CHECK_TEST(a_file_is_read_after_another_mount_has_removed_it),
 	CHECK_TEST(a_name_that_goes_before_the_open),
 	CHECK_TEST(who_was_asked_comes_too_late),
+	CHECK_TEST(who_does_not_remember_that_it_was_asked),
 	CHECK_TEST(a_file_that_a_rename_replaces),
 	CHECK_TEST(the_last_of_three_mounts_lets_it_go),
 	CHECK_TEST(a_removed_directory_is_held),
@@ -393,8 +491,11 @@ static const struct check_test tests[] = {
 	CHECK_TEST(the_holder_dies),
 	CHECK_TEST(a_mount_that_does_not_answer),
 	CHECK_TEST(the_maker_dies_anywhere),
+	CHECK_TEST(the_holder_dies_anywhere),
 	CHECK_TEST(what_a_dead_mount_had_to_reap_is_found),
 	CHECK_TEST(closed_at_any_moment),
 	CHECK_TEST(a_new_session_holds_what_is_still_there),
+	CHECK_TEST(a_renewal_in_two_goes),
+	CHECK_TEST(two_new_sessions),
 };
 CHECK_MAIN(tests)

@@ -396,6 +396,7 @@ int fs__hold_found(struct fs *fs, struct fs_node *n);
 void fs__hold_unused(struct fs *fs, struct fs_node *n); /* an open file, or an open, has gone */
 /* An orphan that is not open here: is deleted when no other mount has it open. */
 void fs__orphan_later(struct fs *fs, fs_ino ino);
+void fs__orphan_unsure(struct fs *fs, fs_ino ino); /* the same, if it is one: there was no answer */
 int fs__orphan_now(struct fs *fs, fs_ino ino); /* the same, without delay; or it is in the queue */
 /* It is an orphan of nobody who lives. If it is open here it is this mount's from now on. */
 bool fs__orphan_is_open(struct fs *fs, fs_ino ino);

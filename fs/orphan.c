@@ -3,7 +3,8 @@
 #include "base/bytes.h"
 #include "fs/hold.h"
 
-#define RETRY_NS (1 * NS_PER_S)
+#define RETRY_NS     (1 * NS_PER_S)
+#define UNSURE_LOOKS 5u /* after 2, 4, 8 .. seconds */
 
 static void delete_locks(struct fs_op *op, fs_ino ino)
 {
@@ -345,4 +346,46 @@ void fs__reap_later(struct fs *fs, uint64_t object, enum fs_reap_what what)
 	*j = (struct fs_reap_job){.object = object, .what = (uint8_t)what};
 	TAILQ_INSERT_TAIL(&fs->reap.jobs, j, link);
 	fs->reap.waiting++;
+}
+
+/* ---- there was no answer ---- */
+
+/* 1: it is one. */
+static int look_whether_orphan(struct fs *fs, fs_ino ino)
+{
+	struct fs_inode rec;
+	uint32_t renewals;
+	bool present = false;
+	int err = look_at_orphan(fs, ino, &rec, &present, &renewals);
+
+	return err < 0 ? err : err == 0 && present && rec.nlink == 0;
+}
+
+/* The request may still be on its way: so it looks more than once. What comes later still waits for the
+ * end of this session. */
+static void unsure(struct fs *fs, struct fs_task *t)
+{
+	uint64_t wait = RETRY_NS;
+	fs_ino ino = t->arg;
+	unsigned looks = 0;
+	int found = 0;
+
+	do {
+		found = look_whether_orphan(fs, ino);
+		if (found == 0) {
+			looks++;
+			wait *= 2;
+		}
+		fiber_interrupt_clear();
+	} while ((found == 0 || (found < 0 && may_work_later(found))) && looks < UNSURE_LOOKS &&
+		 fs__task_sleep(t, wait));
+	if (found > 0 && !fs__orphan_is_open(fs, ino))
+		fs__orphan_later(fs, ino);
+	fiber_interrupt_clear();
+}
+
+void fs__orphan_unsure(struct fs *fs, fs_ino ino)
+{
+	fs__hint_inode_drop(fs, ino);
+	(void)fs__background(fs, unsure, ino);
 }

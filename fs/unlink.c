@@ -20,6 +20,11 @@ int fs__victim_begin(struct fs *fs, struct fs_victim *v, fs_ino ino)
 	return err;
 }
 
+static bool may_be_done(int err)
+{
+	return !fs__err_transient(err) && !fs__err_of_state(err) && err != ERR_SESSION;
+}
+
 void fs__victim_end(struct fs *fs, struct fs_victim *v, int err)
 {
 	struct fs_node *n = v->node;
@@ -28,6 +33,8 @@ void fs__victim_end(struct fs *fs, struct fs_victim *v, int err)
 		return;
 	if (!err)
 		fs__hint_inode_drop(fs, v->ino);
+	else if (v->orphaned && may_be_done(err))
+		fs__orphan_unsure(fs, v->ino);
 	if (!err && v->orphaned) {
 		if (n->opens > 0) {
 			n->orphan = true;

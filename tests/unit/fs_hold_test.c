@@ -134,6 +134,37 @@ FSC_CASE(who_does_not_remember_that_it_was_asked)
 	expect_records(m, 0, 0, 0);
 }
 
+static void lose_an_answer(struct fsx_mount *m, struct fsx_mount *opens, int64_t at)
+{
+	struct fs_file *file = fsc_open(opens, fsc_file(m, ROOT, "f", "text"), FS_O_READ);
+	int err;
+
+	m->lose_reply = at;
+	err = fsc_unlink(m, ROOT, "f");
+	m->lose_reply = 0;
+	if (err) {
+		CHECK_ERR(err, ERR_TIMEOUT);
+		err = fsc_unlink(m, ROOT, "f"); /* was it done? */
+		CHECK_TRUE(err == 0 || err == ERR_NOT_FOUND);
+	}
+	fsc_idle(m);
+	expect_text(file, "text");
+	expect_records(m, 1, 1, m != opens);
+	fs_file_close(file);
+	fsc_idle(m);
+	expect_records(m, 0, 0, 0);
+}
+
+FSC_CASE(an_unlink_whose_answer_is_lost)
+{
+	struct fsx_mount *n = fsx_mount(m->x);
+
+	for (int64_t at = 1; at <= 4; at++) {
+		lose_an_answer(m, m, at);
+		lose_an_answer(m, n, at);
+	}
+}
+
 FSC_CASE(a_file_that_a_rename_replaces)
 {
 	struct fsx_mount *n = fsx_mount(m->x);
@@ -482,6 +513,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(a_name_that_goes_before_the_open),
 	CHECK_TEST(who_was_asked_comes_too_late),
 	CHECK_TEST(who_does_not_remember_that_it_was_asked),
+	CHECK_TEST(an_unlink_whose_answer_is_lost),
 	CHECK_TEST(a_file_that_a_rename_replaces),
 	CHECK_TEST(the_last_of_three_mounts_lets_it_go),
 	CHECK_TEST(a_removed_directory_is_held),

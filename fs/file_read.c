@@ -184,6 +184,19 @@ int fs_read_noatime(struct fs_file *f, uint64_t offset, size_t len, struct buf *
 	return err ? err : fs_file_lost_lock(f); /* it was read without the lock, perhaps */
 }
 
+int fs_read_pages(struct fs_file *f, uint64_t offset, size_t len, bool atime, struct buf *out)
+{
+	int err = f->lock_lost ? ERR_LOCK_LOST : read_range(f, offset, len, out);
+
+	if (!err && f->lock_lost)
+		err = ERR_LOCK_LOST;
+	if (err == ERR_LOCK_LOST)
+		fs__file_leave_pages(f, offset, offset + len);
+	if (!err && atime && offset < FS_FILE_SIZE_MAX)
+		fs__atime_read(f->fs, f->node);
+	return err;
+}
+
 int fs_read(struct fs_file *f, uint64_t offset, size_t len, struct buf *out)
 {
 	int err = fs_read_noatime(f, offset, len, out);

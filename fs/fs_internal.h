@@ -321,6 +321,7 @@ struct fs_file {
 	struct fs_node *node;
 	unsigned flags;
 	bool lock_lost; /* and its next call will say so */
+	uint64_t vain_from, vain_to; /* of which pages were refused for that (fs_read_pages) */
 	struct fs_locker *lockers; /* owned */
 	uint32_t locker_count;
 };
@@ -341,6 +342,8 @@ bool fs__locks_lost(struct fs *fs, fs_ino ino, uint64_t epoch);
 /* Around a call that works on a file. ERR_LOCK_LOST: of it, or of what went before. */
 int fs__file_enter(struct fs_file *f, uint64_t *epoch);
 int fs__file_leave(struct fs_file *f, int err);
+/* After ERR_LOCK_LOST for pages: that is told only when they are asked for the second time. */
+void fs__file_leave_pages(struct fs_file *f, uint64_t from, uint64_t to);
 /* A write of a call that began in @epoch. */
 int fs__write_since(struct fs_file *f, uint64_t epoch, uint64_t offset, struct slice data,
 		    const struct fs_write_how *how, uint64_t *end);

@@ -20,11 +20,17 @@ bool fs__locks_lost(struct fs *fs, fs_ino ino, uint64_t epoch)
 
 /* ---- telling, once for each open file ---- */
 
+static void is_told(struct fs_file *f)
+{
+	f->lock_lost = false;
+	f->vain_from = f->vain_to = 0;
+}
+
 int fs_file_lost_lock(struct fs_file *f)
 {
 	bool lost = f->lock_lost;
 
-	f->lock_lost = false;
+	is_told(f);
 	return lost ? ERR_LOCK_LOST : 0;
 }
 
@@ -37,8 +43,21 @@ int fs__file_enter(struct fs_file *f, uint64_t *epoch)
 int fs__file_leave(struct fs_file *f, int err)
 {
 	if (err == ERR_LOCK_LOST)
-		f->lock_lost = false;
+		is_told(f);
 	return err;
+}
+
+void fs__file_leave_pages(struct fs_file *f, uint64_t from, uint64_t to)
+{
+	if (f->vain_from <= from && to <= f->vain_to) {
+		is_told(f);
+	} else if (f->vain_to == 0) {
+		f->vain_from = from;
+		f->vain_to = to;
+	} else {
+		f->vain_from = from < f->vain_from ? from : f->vain_from;
+		f->vain_to = to > f->vain_to ? to : f->vain_to;
+	}
 }
 
 bool fs__untold(const struct fs_node *n, const struct fs *fs)

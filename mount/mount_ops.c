@@ -393,13 +393,18 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		    struct fuse_file_info *fi)
 {
+	struct fs_file *f = file_of(fi);
 	struct buf data = BUF_INIT;
+	bool atime = !(fi->flags & O_NOATIME); /* what the flags are now: fcntl can change this one */
 	int err;
 
 	(void)mount__fs_of(req);
-	/* what the flags are now: fcntl can change this one */
-	err = fi->flags & O_NOATIME ? fs_read_noatime(file_of(fi), (uint64_t)offset, size, &data)
-				    : fs_read(file_of(fi), (uint64_t)offset, size, &data);
+	if (!(fi->flags & (O_APPEND | O_DIRECT)))
+		err = fs_read_pages(f, (uint64_t)offset, size, atime, &data);
+	else if (atime)
+		err = fs_read(f, (uint64_t)offset, size, &data);
+	else
+		err = fs_read_noatime(f, (uint64_t)offset, size, &data);
 	if (!err && data.len < size)
 		mount__versions_ended(mount_of(req)->inodes, ino, (uint64_t)offset + data.len);
 	if (err)

@@ -256,7 +256,44 @@ FSC_CASE(a_copy_ends_where_the_lock_did)
 	}
 }
 
+static int read_page(struct fs_file *f, uint64_t page, uint64_t count)
+{
+	struct buf b = BUF_INIT;
+	int err = fs_read_pages(f, page * 4096, count * 4096, true, &b);
+
+	buf_release(&b);
+	return err;
+}
+
+/* The kernel reads ahead, says nothing of what failed, and asks for the page that is wanted again. */
+FSC_CASE(pages_read_ahead_tell_nobody)
+{
+	fs_ino f = fsc_file(m, ROOT, "f", "0123456789");
+	struct fs_file *a = fsc_open(m, f, RDWR);
+
+	CHECK_OK(lock_by(a, posix(1, EX, 0, UINT64_MAX)));
+	victim = m;
+	steps_left = 1;
+	m->x->before = end_at_a_read;
+	CHECK_ERR(read_page(a, 0, 8), ERR_LOCK_LOST);
+	m->x->before = NULL;
+	CHECK_ERR(read_page(a, 8, 8), ERR_LOCK_LOST); /* under way at the same time */
+	CHECK_ERR(read_page(a, 0, 1), ERR_LOCK_LOST); /* that is heard */
+	CHECK_OK(read_page(a, 0, 1));
+	CHECK_OK(write_at(a, 0, "x"));
+	for (unsigned pages = 1; pages <= 8; pages += 7) {
+		CHECK_OK(lock_by(a, posix(1, EX, 0, UINT64_MAX)));
+		fsx_next_session(m);
+		CHECK_ERR(read_page(a, 8, pages), ERR_LOCK_LOST);
+		CHECK_ERR(write_at(a, 0, "y"), ERR_LOCK_LOST); /* heard by another call */
+		CHECK_OK(read_page(a, 8, 1));
+		CHECK_OK(write_at(a, 0, "z"));
+	}
+	fs_file_close(a);
+}
+
 static const struct check_test tests[] = {
+	CHECK_TEST(pages_read_ahead_tell_nobody),
 	CHECK_TEST(the_turn_comes_after_the_session),
 	CHECK_TEST(a_delegation_is_not_renewed_for_another_session),
 	CHECK_TEST(a_question_is_asked_again),

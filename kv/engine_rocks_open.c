@@ -118,8 +118,9 @@ static void write_format(struct rocks *r)
 	rocksdb_writebatch_destroy(w);
 }
 
-/* A new engine that crashed before its first flush has no version, and nothing else. An older one is
- * raised, on disk before anything is logged that the older program would not understand. */
+/* A new engine, or one that crashed before its first flush, has no version, and nothing else. It gets
+ * one, an older one is raised: on disk before anything is logged that the older program, which takes an
+ * engine without a version for a new one, would not understand. */
 static int settle_format(struct rocks *r, uint32_t version, struct msg *m)
 {
 	int err;
@@ -127,10 +128,8 @@ static int settle_format(struct rocks *r, uint32_t version, struct msg *m)
 	if (version == FORMAT_VERSION)
 		return 0;
 	write_format(r);
-	if (version == 0)
-		return 0;
 	err = rocks__flush(&r->base);
-	return err ? msg_set(m, err, "engine %s: raising its format from %u to %u: %s", r->dir,
+	return err ? msg_set(m, err, "engine %s: its format, from %u to %u: %s", r->dir,
 			     version, FORMAT_VERSION, err_text(err))
 		   : 0;
 }

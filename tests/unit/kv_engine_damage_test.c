@@ -400,6 +400,17 @@ static void an_older_format_is_raised(void)
 	CHECK_U64_EQ(format_on_disk(), 2);
 }
 
+/* Else an older program would take the log for that of a new engine of its own. */
+static void a_new_one_has_its_format_on_disk(void)
+{
+	struct msg m = {0};
+
+	snprintf(fx.dir, sizeof(fx.dir), "/tmp/paxfs-engine-XXXXXX");
+	CHECK_NOT_NULL(mkdtemp(fx.dir));
+	CHECK_OK(ef_try_open(&fx, &m));
+	CHECK_U64_EQ(format_on_disk(), 2);
+}
+
 static void a_bad_record_of_a_group_is_refused(void)
 {
 	struct msg m = {0};
@@ -432,6 +443,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, remove_original, any_flipped_bit_is_noticed),
 	CHECK_TEST_WITH(NULL, teardown, another_format_is_refused),
 	CHECK_TEST_WITH(NULL, teardown, an_older_format_is_raised),
+	CHECK_TEST_WITH(NULL, teardown, a_new_one_has_its_format_on_disk),
 	CHECK_TEST_WITH(NULL, teardown, a_bad_record_of_a_group_is_refused),
 	CHECK_TEST_WITH(NULL, teardown, a_group_without_a_format_is_refused),
 };

@@ -183,8 +183,9 @@ int fs_create(struct fs *fs, const struct fs_cred *cred, fs_ino parent, struct s
 int fs_read(struct fs_file *f, uint64_t offset, size_t len, struct buf *out);
 /* As fs_read, leaving the access time alone. */
 int fs_read_noatime(struct fs_file *f, uint64_t offset, size_t len, struct buf *out);
-/* Into pages, of which the kernel reads more than it is asked for, and asks again for one that did not
- * come before it answers anybody. So ERR_LOCK_LOST comes twice for a page, and counts the second time. */
+/* Into pages, of which the kernel reads more than it is asked for, and asks again for one that did
+ * not come before it answers anybody. So ERR_LOCK_LOST comes twice for a page, and counts the second
+ * time. */
 int fs_read_pages(struct fs_file *f, uint64_t offset, size_t len, bool atime, struct buf *out);
 /* All of it, durable and visible to every mount when it returns; one transaction per WRITE_SIZE_MAX.
  * With FS_O_APPEND @offset is ignored: the transaction chooses it. */

@@ -190,7 +190,7 @@ FSC_CASE(the_edge_changes_meanwhile)
 static void change_at_random(void *arg)
 {
 	struct writer *w = arg;
-	struct fsx *x = w->f->fs->b.ctx;
+	struct fsx *x = ((struct fsx_mount *)w->f->fs->b.ctx)->x;
 
 	while (!w->stop) {
 		uint64_t at = fsx_random(x) % (4 * B), len = 1 + fsx_random(x) % B, end;

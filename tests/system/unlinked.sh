@@ -15,6 +15,14 @@ count() { # count WHAT: of fsck's last line
 	"$PAXFS" fsck -o json | sed "s/.*\"$1\": *\([0-9]*\).*/\1/"
 }
 nothing_left() { [ "$(count orphans)" -eq 0 ] && [ "$(count blocks)" -eq 0 ]; }
+only_held() { [ "$(count orphans)" -eq "$1" ]; }
+all_asked() { # all_asked HELD: one removed after them is deleted, so the grace period of all of them is over
+	echo last >"$MNT/last"
+	rm "$MNT/last"
+	until_true 20 only_held "$1"
+}
+has_open() { [ -n "$(find "/proc/$1/fd" -lname "$2" 2>/dev/null)" ]; }
+is_gone() { [ ! -e "/proc/$1" ]; }
 second_pid() { pgrep -f "paxfs mount $EP $MNT2" | head -n 1; }
 session_of() { "$PAXFS" clients | awk -v m=":$1" '$NF ~ m "$" {print $1}'; }
 
@@ -25,7 +33,7 @@ test_reads_and_writes_go_on() {
 	rm "$MNT/f"
 	[ ! -e "$MNT2/f" ]
 	[ "$(cat "/proc/self/fd/5")" = text ]
-	sleep 3 # long enough for all mounts to be asked
+	all_asked 1
 	echo more >>/proc/self/fd/5
 	[ "$(cat "/proc/self/fd/5")" = "text
 more" ]
@@ -40,7 +48,7 @@ test_a_file_replaced_by_a_rename() {
 	echo new >"$MNT/g"
 	exec 5<"$MNT2/f"
 	mv "$MNT/g" "$MNT/f"
-	sleep 1
+	all_asked 1
 	[ "$(cat <&5)" = old ]
 	[ "$(cat "$MNT2/f")" = new ]
 	exec 5<&-
@@ -52,7 +60,7 @@ test_a_directory_that_is_open() {
 	mkdir "$MNT/d"
 	exec 5<"$MNT2/d"
 	rmdir "$MNT/d"
-	sleep 1
+	all_asked 1
 	[ "$(stat -L -c %h /proc/self/fd/5)" = 0 ]
 	exec 5<&-
 	until_true 20 nothing_left
@@ -62,7 +70,7 @@ test_room_is_given_back() {
 	dd if=/dev/urandom of="$MNT/big" bs=1M count=20 status=none
 	exec 5<"$MNT2/big"
 	rm "$MNT/big"
-	sleep 1
+	all_asked 1
 	[ "$(count blocks)" -eq 640 ]
 	[ "$(md5sum <&5 | wc -c)" -gt 30 ]
 	exec 5<&-
@@ -89,7 +97,6 @@ test_the_maker_is_killed() {
 	[ "$(cat <&5)" = 7 ]
 	"$PAXFS" clients --evict "$(session_of "$MNT2")"
 	umount -l "$MNT2"
-	sleep 1
 	rm -rf "$MNT/many"
 	exec 5<&-
 	until_true 60 nothing_left
@@ -102,12 +109,11 @@ test_the_holder_is_killed() {
 	tail -f "$MNT2/f" >/dev/null 2>&1 &
 	holder=$!
 	pid=$(second_pid)
-	sleep 0.5
+	until_true 10 has_open $holder "$MNT2/f"
 	rm "$MNT/f"
-	sleep 1
-	[ "$(count orphans)" -eq 1 ]
+	all_asked 1
 	kill -9 "$pid"
-	sleep 1
+	until_true 10 is_gone "$pid"
 	[ "$(count orphans)" -eq 1 ] # its session is not over yet
 	"$PAXFS" clients --evict "$(session_of "$MNT2")"
 	until_true 60 nothing_left

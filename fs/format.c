@@ -60,6 +60,19 @@ void fs__key_after(struct fs_key *to, const struct fs_key *prefix)
 	to->b[to->len - 1]++;
 }
 
+void fs__key_behind(struct fs_key *to, struct slice last, bool blocks)
+{
+	struct fs_key_parts p;
+
+	to->len = 0;
+	if (blocks && fs__key_parse(last, &p) && p.kind == FS_KIND_BLOCK) {
+		fs__key_head(to, p.place, p.number, FS_KIND_BLOCK + 1);
+		return;
+	}
+	fs__key_bytes(to, last);
+	fs__key_bytes(to, slice_of("", 1));
+}
+
 void fs__key_inode(struct fs_key *k, fs_ino ino)
 {
 	fs__key_head(k, fs__place(ino), ino, FS_KIND_INODE);

@@ -72,6 +72,8 @@ void fs__key_u64(struct fs_key *k, uint64_t v); /* appends big-endian */
 void fs__key_bytes(struct fs_key *k, struct slice s); /* appends; must fit */
 /* The first key that is not below every key with this prefix. */
 void fs__key_after(struct fs_key *to, const struct fs_key *prefix);
+/* Where a scan goes on: behind @last, and, if that is one, behind all blocks of its data id. */
+void fs__key_behind(struct fs_key *to, struct slice last, bool blocks);
 
 void fs__key_inode(struct fs_key *k, fs_ino ino);
 void fs__key_dentry(struct fs_key *k, fs_ino dir, uint64_t hash, struct slice name);

@@ -171,6 +171,7 @@ void fs__op_end(struct fs_op *op);
 int fs__op_conflict(struct fs_op *op);
 /* May this failure be cured by another try? (Aborts, full queues; conditions are the caller's.) */
 bool fs__err_transient(int err);
+int fs__delete_record(struct fs *fs, const struct fs_key *k); /* whether it is there or not */
 /* Does it follow from what names and inodes are, so that a fresh look may give another answer? What
  * the executor could not do, or does not know to have done, is final. */
 bool fs__err_of_state(int err);

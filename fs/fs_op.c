@@ -74,6 +74,21 @@ bool fs__err_transient(int err)
 	       err == ERR_WRONG_SHARD;
 }
 
+int fs__delete_record(struct fs *fs, const struct fs_key *k)
+{
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	do {
+		fs__op_reset(&op);
+		txn_delete(&op.m, fs__key_slice(k));
+		err = fs__op_exec(&op);
+	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	fs__op_end(&op);
+	return err;
+}
+
 bool fs__err_of_state(int err)
 {
 	switch (err) {

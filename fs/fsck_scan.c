@@ -291,20 +291,6 @@ static int take_item(struct ck *c, const struct txn_item *it)
 
 /* ---- pages ---- */
 
-/* Later rounds want to know who uses a data id, not each of its blocks. */
-static void go_on_behind(struct ck *c, struct fs_key *at, struct slice last)
-{
-	struct fs_key_parts p;
-
-	at->len = 0;
-	if (c->round > 0 && fs__key_parse(last, &p) && p.kind == FS_KIND_BLOCK) {
-		fs__key_head(at, p.place, p.number, FS_KIND_BLOCK + 1);
-		return;
-	}
-	fs__key_bytes(at, last);
-	fs__key_bytes(at, slice_of("", 1));
-}
-
 static void tell_progress(struct ck *c, const struct fs_key *at)
 {
 	struct fs_fsck_progress p = {.pass = c->pass + 1, .round = c->round + 1, .keys = c->keys};
@@ -335,7 +321,8 @@ static int scan_page(struct ck *c, struct fs_op *op, struct fs_key *at, const st
 		err = take_item(c, &r->items[i]);
 	c->keys += r->item_count;
 	if (r->more && r->item_count > 0)
-		go_on_behind(c, at, r->items[r->item_count - 1].key);
+		/* later rounds want to know who uses a data id, not each of its blocks */
+		fs__key_behind(at, r->items[r->item_count - 1].key, c->round > 0);
 	else
 		*at = end;
 	tell_progress(c, at);

@@ -261,20 +261,6 @@ static int sweep_items(struct sweep *s, const struct txn_read_result *r)
 	return err;
 }
 
-/* Behind the blocks of a file, of which there may be many. */
-static void sweep_on(struct fs_key *at, struct slice last)
-{
-	struct fs_key_parts p;
-
-	at->len = 0;
-	if (fs__key_parse(last, &p) && p.kind == FS_KIND_BLOCK) {
-		fs__key_head(at, p.place, p.number, FS_KIND_BLOCK + 1);
-		return;
-	}
-	fs__key_bytes(at, last);
-	fs__key_bytes(at, slice_of("", 1));
-}
-
 static int sweep_page(struct sweep *s, struct fs_key *at, const struct fs_key *to)
 {
 	const struct txn_read_result *r;
@@ -290,7 +276,7 @@ static int sweep_page(struct sweep *s, struct fs_key *at, const struct fs_key *t
 	if (!err)
 		err = sweep_items(s, r);
 	if (!err && r->more && r->item_count > 0)
-		sweep_on(at, r->items[r->item_count - 1].key);
+		fs__key_behind(at, r->items[r->item_count - 1].key, true);
 	else if (!err)
 		*at = end;
 	fs__op_end(&op);

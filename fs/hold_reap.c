@@ -104,18 +104,9 @@ int hold__mark_asked(struct fs *fs, fs_ino ino)
 static int batch_delete(struct fs *fs, uint64_t number)
 {
 	struct fs_key k;
-	struct fs_op op;
-	int err;
 
-	fs__op_begin(&op, fs);
 	fs__key_batch(&k, number);
-	do {
-		fs__op_reset(&op);
-		txn_delete(&op.m, fs__key_slice(&k));
-		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
-	fs__op_end(&op);
-	return err;
+	return fs__delete_record(fs, &k);
 }
 
 /* Who closes it last sees the mark, or this sees that H is gone. */

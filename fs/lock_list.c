@@ -29,20 +29,6 @@ typedef int item_fn(struct list *l, const struct fs_key_parts *p, const struct t
 
 /* ---- scans ---- */
 
-/* Behind @last, and behind the blocks of its file: there may be very many. */
-static void go_on_behind(struct fs_key *at, struct slice last)
-{
-	struct fs_key_parts p;
-
-	at->len = 0;
-	if (fs__key_parse(last, &p) && p.kind == FS_KIND_BLOCK) {
-		fs__key_head(at, p.place, p.number, FS_KIND_BLOCK + 1);
-		return;
-	}
-	fs__key_bytes(at, last);
-	fs__key_bytes(at, slice_of("", 1));
-}
-
 static int scan_page(struct list *l, struct fs_op *op, struct fs_key *at, const struct fs_key *to,
 		     item_fn *fn)
 {
@@ -65,7 +51,7 @@ static int scan_page(struct list *l, struct fs_op *op, struct fs_key *at, const 
 		if (fs__key_parse(r->items[i].key, &p))
 			err = fn(l, &p, &r->items[i]);
 	if (r->more && r->item_count > 0)
-		go_on_behind(at, r->items[r->item_count - 1].key);
+		fs__key_behind(at, r->items[r->item_count - 1].key, true);
 	else
 		*at = end;
 	return err;

@@ -82,18 +82,9 @@ int fs__reap_blocks(struct fs *fs, uint64_t data_id)
 static int delete_record(struct fs *fs, uint64_t object, enum fs_reap_what what)
 {
 	struct fs_key k;
-	struct fs_op op;
-	int err;
 
-	fs__op_begin(&op, fs);
 	fs__key_reap(&k, object, (uint8_t)what);
-	do {
-		fs__op_reset(&op);
-		txn_delete(&op.m, fs__key_slice(&k));
-		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
-	fs__op_end(&op);
-	return err;
+	return fs__delete_record(fs, &k);
 }
 
 static int reap_data(struct fs *fs, uint64_t data_id)

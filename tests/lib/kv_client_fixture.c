@@ -553,3 +553,10 @@ const struct kcf_call *kcf_last_cancel(const struct kcf *k)
 			return &k->calls[i - 1];
 	return NULL;
 }
+
+void kcf_all_down(struct kcf *k, const struct kcf_call *c, struct kcf_fate *f)
+{
+	(void)k;
+	(void)c;
+	f->before = ERR_UNREACHABLE;
+}

@@ -114,5 +114,6 @@ struct kcf_writer {
 void kcf_start_writer(struct kcf *k, struct kcf_writer *w, uint32_t group);
 void kcf_await_writer(struct kcf_writer *w);
 const struct kcf_call *kcf_last_cancel(const struct kcf *k); /* NULL: there is none */
+void kcf_all_down(struct kcf *k, const struct kcf_call *c, struct kcf_fate *f); /* a script */
 
 #endif

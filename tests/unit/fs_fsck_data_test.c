@@ -6,9 +6,8 @@
 #include "fs/lock_internal.h"
 #include "tests/lib/fs_damage.h"
 
-#define ROOT  FS_ROOT_INO
-#define DEAD  4711u /* a session that is no more */
-#define LOCKS FS_KIND_LOCK
+#define ROOT FS_ROOT_INO
+#define DEAD 4711u /* a session that is no more */
 
 static uint64_t data_of(struct fsx_mount *m, fs_ino ino)
 {
@@ -408,7 +407,7 @@ static void put_lock(struct fsx_mount *m, fs_ino ino, uint64_t session)
 	lock_table_init(&t);
 	CHECK_OK(lock_table_set(&t, &l));
 	lock_table_encode(&b, &t);
-	fs__key_head(&k, fs__place(ino), ino, LOCKS);
+	fs__key_head(&k, fs__place(ino), ino, FS_KIND_LOCK);
 	fsd_put(m, &k, buf_slice(&b));
 	lock_table_release(&t);
 	buf_release(&b);
@@ -423,14 +422,14 @@ static void locks_of_the_dead(struct fsx_mount *m, struct fsd_tree *t)
 static void no_locks(struct fsx_mount *m, struct fsd_tree *t)
 {
 	(void)t;
-	CHECK_U64_EQ(fsx_count(m->x, LOCKS), 0);
+	CHECK_U64_EQ(fsx_count(m->x, FS_KIND_LOCK), 0);
 }
 
 static void locks_damaged(struct fsx_mount *m, struct fsd_tree *t)
 {
 	struct fs_key k;
 
-	fs__key_head(&k, fs__place(t->f), t->f, LOCKS);
+	fs__key_head(&k, fs__place(t->f), t->f, FS_KIND_LOCK);
 	fsd_put(m, &k, slice_str("locks"));
 }
 

@@ -18,13 +18,6 @@ static void teardown(void)
 	kcf_close(&k);
 }
 
-static void all_down(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
-{
-	(void)f;
-	(void)c;
-	fate->before = ERR_UNREACHABLE;
-}
-
 static void put_session_of(struct kcf *f, uint64_t id, uint64_t renewed, uint64_t patience_ns)
 {
 	struct buf key = BUF_INIT;
@@ -132,7 +125,7 @@ static void outage_story(struct kcf *f)
 	kcf_forget(f);
 	fiber_sleep(12 * NS_PER_S);
 	CHECK_TRUE(kcf_count(f, KV_READ) > 0); /* it has looked */
-	f->script = all_down;
+	f->script = kcf_all_down;
 	fiber_sleep(300 * NS_PER_S);
 	kcf_forget(f);
 	f->script = NULL;
@@ -187,7 +180,7 @@ static void short_outage_story(struct kcf *f)
 	kcf_client(f, true);
 	kcf_forget(f);
 	fiber_sleep(12 * NS_PER_S);
-	f->script = all_down;
+	f->script = kcf_all_down;
 	put_session_of(f, 50, 8, 6 * NS_PER_S); /* the last one that got through */
 	fiber_sleep(30 * NS_PER_S);
 	kcf_forget(f);

@@ -18,13 +18,6 @@ static void teardown(void)
 	kcf_close(&k);
 }
 
-static void all_down(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
-{
-	(void)f;
-	(void)c;
-	fate->before = ERR_UNREACHABLE;
-}
-
 static void conflicts_at_first(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
 {
 	static const int statuses[] = {ERR_ABORTED, ERR_DEADLOCK, ERR_BUSY};
@@ -386,7 +379,7 @@ static void away_close_story(struct kcf *f)
 {
 	kcf_client(f, true);
 	CHECK_OK(kcf_write(f, 2, 0));
-	f->script = all_down;
+	f->script = kcf_all_down;
 	f->counter = (unsigned)(f->now_ns / NS_PER_MS);
 }
 
@@ -399,7 +392,7 @@ static void closing_does_not_wait_long_for_a_dead_cluster(void)
 static void busy_close_story(struct kcf *f)
 {
 	kcf_client(f, true);
-	f->script = all_down;
+	f->script = kcf_all_down;
 	fiber_sleep(11 * NS_PER_S); /* the keeper is in the middle of a renewal */
 	f->counter = (unsigned)(f->now_ns / NS_PER_MS);
 }

@@ -79,13 +79,6 @@ static void not_initialised(struct kcf *f, const struct kcf_call *c, struct kcf_
 	fate->envelope = ERR_NOT_READY;
 }
 
-static void all_down(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
-{
-	(void)f;
-	(void)c;
-	fate->before = ERR_UNREACHABLE;
-}
-
 static void failing_open_story(struct kcf *f)
 {
 	struct kv_client *c = NULL;
@@ -96,7 +89,7 @@ static void failing_open_story(struct kcf *f)
 	CHECK_ERR(kv_client_open(&f->cfg, &c, &m), ERR_NOT_READY);
 	CHECK_CONTAINS(m.text, "127.0.0.1:10");
 	CHECK_TRUE(f->now_ns - begin < NS_PER_S);
-	f->script = all_down;
+	f->script = kcf_all_down;
 	begin = f->now_ns;
 	CHECK_ERR(kv_client_open(&f->cfg, &c, &m), ERR_UNREACHABLE);
 	CHECK_TRUE(f->now_ns - begin >= 5 * NS_PER_S && f->now_ns - begin < 6 * NS_PER_S);

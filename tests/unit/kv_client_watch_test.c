@@ -286,19 +286,12 @@ static void an_interrupt_ends_it(void)
 	kcf_run(&k, interrupt_story);
 }
 
-static void all_down(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
-{
-	(void)f;
-	(void)c;
-	fate->before = ERR_UNREACHABLE;
-}
-
 static void nobody_story(struct kcf *f)
 {
 	uint64_t now = 0, begin;
 
 	open_with(f, 7);
-	f->script = all_down;
+	f->script = kcf_all_down;
 	begin = f->now_ns;
 	CHECK_ERR(kv_client_watch(f->client, the_key(f), 6, 2 * NS_PER_S, &now), ERR_TIMEOUT);
 	CHECK_TRUE(f->now_ns - begin < 2 * NS_PER_S + 400 * NS_PER_MS);

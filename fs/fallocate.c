@@ -293,7 +293,7 @@ int fs__extend(struct fs *fs, struct fs_node *n, uint64_t epoch, uint64_t end,
 	op.guard = n->ino;
 	do {
 		err = try_extend(&op, n, end, w);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	} while (fs__op_again(&op, &err));
 	fs__op_end(&op);
 	return err;
 }

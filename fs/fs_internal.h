@@ -171,6 +171,8 @@ void fs__op_end(struct fs_op *op);
 int fs__op_conflict(struct fs_op *op);
 /* May this failure be cured by another try? (Aborts, full queues; conditions are the caller's.) */
 bool fs__err_transient(int err);
+/* For do ... while: it was such a failure, and there is another try. Else *err is how it ends. */
+bool fs__op_again(struct fs_op *op, int *err);
 int fs__delete_record(struct fs *fs, const struct fs_key *k); /* whether it is there or not */
 /* Does it follow from what names and inodes are, so that a fresh look may give another answer? What
  * the executor could not do, or does not know to have done, is final. */
@@ -430,10 +432,12 @@ int fs__punch(struct fs *fs, fs_ino ino, uint64_t epoch, uint64_t offset, uint64
 int fs__extend(struct fs *fs, struct fs_node *n, uint64_t epoch, uint64_t end,
 	       const struct fs_writer *w);
 void fs__add_write_times(struct fs_op *op, fs_ino ino);
-/* Changes the size, and with it what @also adds to the last transaction (may be NULL). */
+/* Changes the size, in a call that began in @epoch, and with it what @also adds to the last
+ * transaction (may be NULL). */
 typedef void fs_also_fn(struct fs_op *op, void *ctx);
-int fs__set_size(struct fs *fs, fs_ino ino, uint64_t size, const struct fs_writer *w,
-		 fs_also_fn *also, void *ctx, struct fs_inode *rec, uint64_t *stamp);
+int fs__set_size(struct fs *fs, fs_ino ino, uint64_t epoch, uint64_t size,
+		const struct fs_writer *w, fs_also_fn *also, void *ctx, struct fs_inode *rec,
+		uint64_t *stamp);
 /* The set-id bits of what @w (may be NULL) changes: the condition that @rec, as known, tells which
  * there are, and what takes them off. Returns whether it does, then with *perm as it will be. */
 bool fs__add_setid_kill(struct fs_op *op, fs_ino ino, const struct fs_inode *rec,

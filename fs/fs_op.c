@@ -74,21 +74,6 @@ bool fs__err_transient(int err)
 	       err == ERR_WRONG_SHARD;
 }
 
-int fs__delete_record(struct fs *fs, const struct fs_key *k)
-{
-	struct fs_op op;
-	int err;
-
-	fs__op_begin(&op, fs);
-	do {
-		fs__op_reset(&op);
-		txn_delete(&op.m, fs__key_slice(k));
-		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
-	fs__op_end(&op);
-	return err;
-}
-
 bool fs__err_of_state(int err)
 {
 	switch (err) {
@@ -126,6 +111,29 @@ int fs__op_conflict(struct fs_op *op)
 	if (top > BACKOFF_MAX)
 		top = BACKOFF_MAX;
 	return fiber_sleep(top / 2 + env_random(env) % (top / 2));
+}
+
+bool fs__op_again(struct fs_op *op, int *err)
+{
+	if (!fs__err_transient(*err))
+		return false;
+	*err = fs__op_conflict(op);
+	return *err == 0;
+}
+
+int fs__delete_record(struct fs *fs, const struct fs_key *k)
+{
+	struct fs_op op;
+	int err;
+
+	fs__op_begin(&op, fs);
+	do {
+		fs__op_reset(&op);
+		txn_delete(&op.m, fs__key_slice(k));
+		err = fs__op_exec(&op);
+	} while (fs__op_again(&op, &err));
+	fs__op_end(&op);
+	return err;
 }
 
 int fs__op_read(struct fs_op *op)

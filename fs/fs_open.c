@@ -32,8 +32,11 @@ static int make_counters(struct fs *fs)
 		int err;
 
 		fs__op_begin(&op, fs);
-		add_counter(&op, counters[i].name, counters[i].first);
-		err = fs__op_exec(&op);
+		do {
+			fs__op_reset(&op);
+			add_counter(&op, counters[i].name, counters[i].first);
+			err = fs__op_exec(&op);
+		} while (fs__op_again(&op, &err));
 		fs__op_end(&op);
 		if (err && err != ERR_CONDITION)
 			return err;
@@ -80,9 +83,12 @@ int fs_format(const struct fs_backend *b)
 	if (err)
 		return err;
 	fs__op_begin(&op, &fs);
-	add_system(&op);
-	add_root(&op);
-	err = fs__op_exec(&op);
+	do {
+		fs__op_reset(&op);
+		add_system(&op);
+		add_root(&op);
+		err = fs__op_exec(&op);
+	} while (fs__op_again(&op, &err));
 	fs__op_end(&op);
 	return err == ERR_CONDITION ? ERR_EXISTS : err;
 }
@@ -103,7 +109,7 @@ static int raise_format(struct fs *fs, uint32_t from, struct msg *m)
 		txn_if_field_u64(&op.m, fs__key_slice(&k), FS_F_FORMAT, from);
 		txn_set_u64(&op.m, fs__key_slice(&k), FS_F_FORMAT, FS_FORMAT_VERSION);
 		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	} while (fs__op_again(&op, &err));
 	fs__op_end(&op);
 	if (!err || err == ERR_CONDITION)
 		return err;

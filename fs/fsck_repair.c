@@ -5,6 +5,9 @@
 #include "base/bytes.h"
 #include "fs/fsck.h"
 
+#define LOST_NAME_MAX 40u
+#define LOST_NAMES    100u /* tried for one inode */
+
 int ck__exec(struct fs_op *op)
 {
 	int err;
@@ -13,7 +16,7 @@ int ck__exec(struct fs_op *op)
 		txn_result_release(&op->r);
 		txn_result_init(&op->r);
 		err = fs__op_exec(op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(op)));
+	} while (fs__op_again(op, &err));
 	return err;
 }
 
@@ -237,24 +240,37 @@ int ck__lost_and_found(struct ck *c, fs_ino *dir)
 	return err ? err : S_ISDIR(a.mode) ? 0 : ERR_NOT_DIR;
 }
 
+/* "#INO", or, where something else has that name, "#INO.1", "#INO.2" and so on. */
+static int lost_name(struct fs *fs, fs_ino dir, fs_ino ino, char name[LOST_NAME_MAX],
+		     struct fs_name *n)
+{
+	int len = snprintf(name, LOST_NAME_MAX, "#%llu", (unsigned long long)ino);
+	int err = ERR_EXISTS;
+
+	for (unsigned i = 1; err == ERR_EXISTS && i <= LOST_NAMES; i++) {
+		err = fs__name_init(fs, dir, slice_str(name), n);
+		if (!err)
+			err = fs__name_taken(fs, n);
+		if (err == ERR_EXISTS)
+			snprintf(name + len, LOST_NAME_MAX - (size_t)len, ".%u", i);
+	}
+	return err;
+}
+
 static int add_adoption(struct fs_op *op, fs_ino dir, fs_ino ino, uint64_t version)
 {
 	bool is_dir;
 	struct fs_inode rec;
 	struct fs_name n;
 	struct fs_key k;
-	char name[32];
+	char name[LOST_NAME_MAX];
 	int err = fs__inode_get(op->fs, ino, &rec);
 
+	if (!err)
+		err = lost_name(op->fs, dir, ino, name, &n);
 	if (err)
 		return err;
 	is_dir = rec.type == FS_T_DIR;
-	snprintf(name, sizeof(name), "#%llu", (unsigned long long)ino);
-	err = fs__name_init(op->fs, dir, slice_str(name), &n);
-	if (!err)
-		err = fs__name_taken(op->fs, &n);
-	if (err)
-		return err;
 	fs__key_inode(&k, ino);
 	txn_if_version(&op->m, fs__key_slice(&k), version);
 	fs__if_inode_usable(op, dir); /* it may be removed meanwhile, and be open */

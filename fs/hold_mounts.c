@@ -325,7 +325,7 @@ static int set_cleaner(struct fs *fs, uint64_t session, uint64_t from, bool done
 			txn_set_u64(&op.m, fs__key_slice(&k), FS_F_CLEANER, fs->holds->session);
 		}
 		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	} while (fs__op_again(&op, &err));
 	fs__op_end(&op);
 	return err;
 }

@@ -212,7 +212,7 @@ static int set_owner(struct fs *fs, uint64_t number, uint64_t from, uint64_t to,
 			txn_if_field_u64(&op.m, fs__key_slice(&k), FS_F_CLEANER, 0);
 		}
 		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	} while (fs__op_again(&op, &err));
 	if (fs__failed_at(&op, err, 0))
 		err = 0; /* somebody else's by now, or done */
 	fs__op_end(&op);

@@ -96,7 +96,7 @@ int hold__mark_asked(struct fs *fs, fs_ino ino)
 		fs__op_reset(&op);
 		txn_set(&op.m, fs__key_slice(&k), FS_F_ASKED, slice_of(&one, 1));
 		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	} while (fs__op_again(&op, &err));
 	fs__op_end(&op);
 	return err == ERR_ABSENT_RECORD ? 0 : err;
 }

@@ -42,7 +42,7 @@ static int put_hold(struct fs *fs, fs_ino ino)
 		txn_if_exists(&op.m, fs__key_slice(&mount)); /* else nobody would delete H */
 		txn_put(&op.m, fs__key_slice(&k), slice_of(since, sizeof(since)));
 		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	} while (fs__op_again(&op, &err));
 	fs__op_end(&op);
 	return err == ERR_CONDITION ? ERR_SESSION : err;
 }
@@ -61,7 +61,7 @@ static int count_renewal(struct fs *fs, fs_ino ino)
 		fs__key_reap(&k, ino, FS_REAP_INODE);
 		txn_add(&op.m, fs__key_slice(&k), FS_F_RENEWALS, 1, false);
 		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	} while (fs__op_again(&op, &err));
 	fs__op_end(&op);
 	return err == ERR_CONDITION || err == ERR_ABSENT_RECORD ? ERR_STALE : err;
 }

@@ -307,7 +307,7 @@ int fs_setattr_by(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr 
 {
 	struct change c = {.ino = ino, .set = set, .in = in};
 	struct fs_inode rec;
-	uint64_t stamp;
+	uint64_t epoch = fs->epoch, stamp;
 	int err = FS_READ_ONLY_CHECK(fs);
 
 	if (err)
@@ -321,7 +321,7 @@ int fs_setattr_by(struct fs *fs, fs_ino ino, unsigned set, const struct fs_attr 
 		c.set = set & ~(unsigned)PERMISSIONS;
 	}
 	if (set & FS_SET_SIZE) {
-		err = fs__set_size(fs, ino, in->size, w, add_change, &c, &rec, &stamp);
+		err = fs__set_size(fs, ino, epoch, in->size, w, add_change, &c, &rec, &stamp);
 		if (!err && !apply_change(&rec, &c, stamp))
 			(void)fs__inode_get(fs, ino, &rec); /* as above */
 	} else {

@@ -98,6 +98,7 @@ out:
 int fs_file_open_by(struct fs *fs, fs_ino ino, unsigned flags, const struct fs_writer *w,
 		    struct fs_file **out)
 {
+	uint64_t epoch = fs->epoch;
 	struct fs_node *n;
 	struct fs_file *f;
 	int err;
@@ -118,7 +119,7 @@ int fs_file_open_by(struct fs *fs, fs_ino ino, unsigned flags, const struct fs_w
 		struct fs_inode rec;
 		uint64_t stamp;
 
-		err = fs__set_size(fs, ino, 0, w, NULL, NULL, &rec, &stamp);
+		err = fs__set_size(fs, ino, epoch, 0, w, NULL, NULL, &rec, &stamp);
 	}
 	if (err) {
 		fs_file_close(f);

@@ -266,7 +266,7 @@ static int unstage(struct fs *fs, uint64_t data_id)
 		txn_delete(&op.m, fs__key_slice(&k));
 		fs__put_reap(&op, data_id, FS_REAP_DATA);
 		err = fs__op_exec(&op);
-	} while (fs__err_transient(err) && !(err = fs__op_conflict(&op)));
+	} while (fs__op_again(&op, &err));
 	fs__op_end(&op);
 	return err;
 }

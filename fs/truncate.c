@@ -221,8 +221,9 @@ static int run(struct fs_op *op, struct resize *z)
 	return err;
 }
 
-int fs__set_size(struct fs *fs, fs_ino ino, uint64_t size, const struct fs_writer *w,
-		 fs_also_fn *also, void *ctx, struct fs_inode *rec, uint64_t *stamp)
+int fs__set_size(struct fs *fs, fs_ino ino, uint64_t epoch, uint64_t size,
+		const struct fs_writer *w, fs_also_fn *also, void *ctx, struct fs_inode *rec,
+		uint64_t *stamp)
 {
 	struct resize z = {.ino = ino, .size = size, .writer = w, .also = also, .ctx = ctx};
 	struct fs_op op;
@@ -231,6 +232,7 @@ int fs__set_size(struct fs *fs, fs_ino ino, uint64_t size, const struct fs_write
 	if (size > FS_FILE_SIZE_MAX)
 		return ERR_FILE_TOO_BIG;
 	fs__op_begin(&op, fs);
+	op.epoch = epoch;
 	op.guard = ino;
 	err = run(&op, &z);
 	fs__op_end(&op);

@@ -481,48 +481,24 @@ struct listing {
 	fuse_req_t req;
 	char *bytes; /* owned */
 	size_t len, size;
-	bool plus;
 };
 
 static bool add_entry(void *ctx, const struct fs_dirent *d)
 {
 	struct listing *l = ctx;
 	char name[FS_NAME_MAX + 1];
-	struct fuse_entry_param e = {.ino = 0};
+	struct stat st = {.st_ino = d->ino, .st_mode = (mode_t)d->type << 12};
 	size_t n;
 
 	CHECK(d->name.len <= FS_NAME_MAX);
 	memcpy(name, d->name.p, d->name.len);
 	name[d->name.len] = '\0';
-	e.attr.st_ino = d->ino;
-	e.attr.st_mode = (mode_t)d->type << 12;
-	if (l->plus && d->attr && name[0] != '.') /* ino 0: the kernel asks for it when it needs it */
-		entry_of(d->attr, &e);
-	n = l->plus ? fuse_add_direntry_plus(l->req, l->bytes + l->len, l->size - l->len, name, &e,
-					     (off_t)d->cookie)
-		    : fuse_add_direntry(l->req, l->bytes + l->len, l->size - l->len, name, &e.attr,
-					(off_t)d->cookie);
+	n = fuse_add_direntry(l->req, l->bytes + l->len, l->size - l->len, name, &st,
+			      (off_t)d->cookie);
 	if (n > l->size - l->len)
 		return false;
-	if (e.ino != 0)
-		mount__inode_given(mount_of(l->req)->inodes, e.ino);
 	l->len += n;
 	return true;
-}
-
-static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, bool plus)
-{
-	struct listing l = {.req = req, .size = size, .plus = plus};
-	int err;
-
-	l.bytes = mem_try_alloc(size);
-	err = l.bytes ? fs_readdir(mount__fs_of(req), ino, (uint64_t)offset, plus, add_entry, &l)
-		      : ERR_NOMEM;
-	if (err)
-		mount__reply_err(req, err);
-	else
-		fuse_reply_buf(req, l.bytes, l.len);
-	mem_free(l.bytes);
 }
 
 static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -550,15 +526,18 @@ static void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
 		       struct fuse_file_info *fi)
 {
-	(void)fi;
-	list(req, ino, size, offset, false);
-}
+	struct listing l = {.req = req, .size = size};
+	int err;
 
-static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-			   struct fuse_file_info *fi)
-{
 	(void)fi;
-	list(req, ino, size, offset, true);
+	l.bytes = mem_try_alloc(size);
+	err = l.bytes ? fs_readdir(mount__fs_of(req), ino, (uint64_t)offset, false, add_entry, &l)
+		      : ERR_NOMEM;
+	if (err)
+		mount__reply_err(req, err);
+	else
+		fuse_reply_buf(req, l.bytes, l.len);
+	mem_free(l.bytes);
 }
 
 static void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -617,7 +596,6 @@ const struct fuse_lowlevel_ops mount__ops = {
 	.fsync = op_fsync,
 	.opendir = op_opendir,
 	.readdir = op_readdir,
-	.readdirplus = op_readdirplus,
 	.releasedir = op_releasedir,
 	.fsyncdir = op_fsyncdir,
 	.statfs = op_statfs,

@@ -1,6 +1,8 @@
 /* Making names, finding them, attributes and changing them. */
 #include <stdio.h>
 
+#include "fs/fs_internal.h"
+#include "kv/layout.h"
 #include "tests/lib/fs_case.h"
 
 #define ROOT FS_ROOT_INO
@@ -22,6 +24,32 @@ FSC_CASE(root_is_there)
 	CHECK_U64_EQ(b.ino, ROOT);
 	CHECK_ERR(fs_format(&m->b), ERR_EXISTS);
 	CHECK_U64_EQ(fsc_entries(m, ROOT), 0);
+}
+
+static void drop(struct fsx *x, const struct fs_key *k)
+{
+	fsx_delete(x, fs__key_slice(k));
+}
+
+/* As in a cluster that is electing its leaders. */
+FSC_CASE(what_was_refused_is_formatted_at_another_try)
+{
+	struct fs_key k;
+
+	fs__meta_key(&k, KV_KEY_INODES);
+	drop(m->x, &k);
+	fs__meta_key(&k, KV_KEY_RENAME);
+	drop(m->x, &k);
+	fs__key_system(&k);
+	drop(m->x, &k);
+	fs__key_inode(&k, ROOT);
+	drop(m->x, &k);
+	m->x->fault_percent = 80;
+	m->x->no_timeouts = true;
+	CHECK_OK(fs_format(&m->b));
+	m->x->fault_percent = 0;
+	CHECK_ERR(fs_format(&m->b), ERR_EXISTS);
+	CHECK_U64_EQ(fsc_attr(m, ROOT).nlink, 2);
 }
 
 FSC_CASE(a_file_is_made_and_found)
@@ -302,6 +330,7 @@ FSC_CASE(numbers_are_used_once)
 
 static const struct check_test tests[] = {
 	CHECK_TEST(root_is_there),
+	CHECK_TEST(what_was_refused_is_formatted_at_another_try),
 	CHECK_TEST(a_file_is_made_and_found),
 	CHECK_TEST(a_name_is_made_once),
 	CHECK_TEST(create_opens_what_is_there),

@@ -1,6 +1,7 @@
 /* Each kind of damage to names, inodes and the store's own keys: fsck tells of exactly that, mends it,
  * and costs nobody anything that could be reached. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "kv/layout.h"
@@ -115,6 +116,27 @@ static void no_name(struct fsx_mount *m, struct fsd_tree *t)
 static void f_is_found(struct fsx_mount *m, struct fsd_tree *t)
 {
 	lost_and_found(m, t->f, "text");
+}
+
+static void no_name_and_it_is_taken(struct fsx_mount *m, struct fsd_tree *t)
+{
+	fs_ino dir = fsc_mkdir(m, ROOT, "lost+found");
+	char name[32];
+
+	snprintf(name, sizeof(name), "#%llu", (unsigned long long)t->f);
+	fsc_file(m, dir, name, "other");
+	strcat(name, ".1");
+	fsc_file(m, dir, name, "another");
+	fsd_drop_dentry(m, t->d, "f");
+}
+
+static void f_is_found_beside(struct fsx_mount *m, struct fsd_tree *t)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "#%llu.2", (unsigned long long)t->f);
+	CHECK_U64_EQ(fsc_ino(m, fsc_ino(m, ROOT, "lost+found"), name), t->f);
+	fsc_contents(m, t->f, "text");
 }
 
 static void no_name_of_a_directory(struct fsx_mount *m, struct fsd_tree *t)
@@ -567,6 +589,7 @@ static const struct fsd_case names[] = {
 	{"root in itself", root_in_itself, "directory-twice link-count", 0, NULL, 0, 0},
 	{"a loop", a_loop, "directory-loop", FSD_SUB, the_loop_is_open, 0, 0},
 	{"no name", no_name, "no-name", FSD_F, f_is_found, 0, 0},
+	{"no name, and it is taken", no_name_and_it_is_taken, "no-name", FSD_F, f_is_found_beside, 0, 0},
 	{"no name, a directory", no_name_of_a_directory, "no-name", FSD_SUB, sub_is_found, 0, 0},
 	{"filed elsewhere", filed_elsewhere, "name-hash", 0, NULL, 0, 0},
 	{"odd names", odd_names, "name-invalid", FSD_F | FSD_G | FSD_EMPTY, odd_names_are_usable, 0,

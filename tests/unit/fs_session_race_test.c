@@ -211,6 +211,35 @@ FSC_CASE(an_allocation_ends_where_the_lock_did)
 	fs_file_close(b);
 }
 
+static void next_session_at_a_read(struct fsx *x, const struct txn_mini *t)
+{
+	(void)x;
+	if (t->mut_count == 0 && steps_left > 0 && --steps_left == 0)
+		fsx_next_session(victim);
+}
+
+/* It began under the lock of another open file, and cuts nothing without it. */
+FSC_CASE(an_open_that_cuts_ends_where_the_lock_did)
+{
+	fs_ino f = fsc_file(m, ROOT, "f", "0123456789");
+	struct fs_file *a = fsc_open(m, f, RDWR), *b;
+
+	CHECK_OK(lock_by(a, posix(1, EX, 0, UINT64_MAX)));
+	fs__hints_forget(&m->fs->hints);
+	victim = m;
+	steps_left = 1; /* what it opens, then the size */
+	m->x->before = next_session_at_a_read;
+	CHECK_ERR(fs_file_open(m->fs, f, RDWR | FS_O_TRUNC, &b), ERR_LOCK_LOST);
+	m->x->before = NULL;
+	CHECK_U64_EQ(steps_left, 0);
+	CHECK_U64_EQ(fsc_attr(m, f).size, 10);
+	CHECK_ERR(write_at(a, 0, "a"), ERR_LOCK_LOST);
+	CHECK_OK(fs_file_open(m->fs, f, RDWR | FS_O_TRUNC, &b));
+	CHECK_U64_EQ(fsc_attr(m, f).size, 0);
+	fs_file_close(a);
+	fs_file_close(b);
+}
+
 static void end_at_a_read(struct fsx *x, const struct txn_mini *t)
 {
 	(void)x;
@@ -299,6 +328,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(a_question_is_asked_again),
 	CHECK_TEST(an_interrupted_wait_does_not_begin_anew),
 	CHECK_TEST(an_allocation_ends_where_the_lock_did),
+	CHECK_TEST(an_open_that_cuts_ends_where_the_lock_did),
 	CHECK_TEST(a_copy_ends_where_the_lock_did),
 };
 CHECK_MAIN(tests)

@@ -200,9 +200,6 @@ static int on_event(struct paxos *p, const struct paxos_event *ev)
 	case PAXOS_EV_DURABLE:
 		paxos__on_durable(p, ev->slot);
 		return 0;
-	case PAXOS_EV_LOG_FULL:
-		paxos__on_log_full(p);
-		return 0;
 	case PAXOS_EV_SNAPSHOT_INSTALLED:
 		paxos__on_snapshot_installed(p, ev->slot);
 		return 0;

@@ -142,7 +142,6 @@ enum paxos_event_kind {
 	PAXOS_EV_READ,	    /* read_id: a linearizable read arrived */
 	PAXOS_EV_APPLIED,   /* slot: the state machine has applied up to here */
 	PAXOS_EV_DURABLE,   /* slot: the engine has this much on disk; the log may be cut behind */
-	PAXOS_EV_LOG_FULL,  /* the log has no room: what is durable goes, whoever lags */
 	PAXOS_EV_SNAPSHOT_INSTALLED, /* slot: state of `slot` was installed, durable; go on behind */
 	PAXOS_EV_PEER_DOWN, /* node: connection broke */
 	PAXOS_EV_PEER_UP,

@@ -353,7 +353,6 @@ void paxos__hand_over_tick(struct paxos *p);
 /* ---- paxos_truncate.c ---- */
 void paxos__log_grew(struct paxos *p, uint64_t slot, uint64_t bytes);
 void paxos__on_durable(struct paxos *p, uint64_t slot);
-void paxos__on_log_full(struct paxos *p);
 void paxos__on_snapshot_installed(struct paxos *p, uint64_t slot);
 
 /* ---- recv_*.c: one per message; q is the sender ---- */

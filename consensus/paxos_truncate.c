@@ -106,15 +106,6 @@ void paxos__on_durable(struct paxos *p, uint64_t slot)
 		truncate(p, below);
 }
 
-/* The groups of a node share a log: a record that an idle one keeps for a member that is down holds all
- * behind it. That member gets a snapshot. */
-void paxos__on_log_full(struct paxos *p)
-{
-	CHECK(p->durable <= p->applied);
-	if (p->durable + 1 > p->log_start)
-		truncate(p, p->durable + 1);
-}
-
 /* Whatever of the log lies behind the snapshot goes on from there; the rest is history. */
 void paxos__on_snapshot_installed(struct paxos *p, uint64_t slot)
 {

@@ -58,11 +58,8 @@ static void tell_durable(struct kv_node *n)
 		struct node_group *g = n->list[i];
 
 		kv_replica_durable(g->replica, engine_durable(kv_apply_engine(g->apply)), &t);
-		if (n->log_full)
-			kv_replica_log_full(g->replica, &t);
 		kv__touch(g);
 	}
-	n->log_full = false;
 }
 
 static void answer_waits(struct kv_node *n)
@@ -144,7 +141,7 @@ static void start(struct kv_node *n, bool engine)
 }
 
 /* What the log has to keep for this node itself is what was appended since the last flush. (A replica
- * that is down makes it keep more, until the log is full.) */
+ * that is down makes it keep more; a flush does not change that.) */
 static bool log_is_long(const struct kv_node *n)
 {
 	return n->appended_bytes >= n->cfg.log_bytes / 8;
@@ -156,8 +153,6 @@ static void on_timer(struct env_timer *t)
 	uint64_t unflushed = engine_unflushed_bytes(n->engine);
 	bool full = engine_reserve_missing(n->engine) > 0 || !STAILQ_EMPTY(&n->flush_next);
 
-	if (n->log_full && unflushed == 0)
-		tell_durable(n);
 	if (unflushed == 0 && !n->trim_due && !full)
 		return;
 	if (unflushed >= n->cfg.flush_bytes || is_quiet(n) || log_is_long(n) || full)
@@ -205,9 +200,7 @@ bool kv__flush_make_room(struct kv_node *n)
 {
 	uint64_t now = env_mono_ns(n->env);
 
-	n->log_full = true;
-	if (!n->closed && !n->flush_timer.armed)
-		env_timer_set(n->env, &n->flush_timer, now + LOOK_NS);
+	n->appended = true; /* nothing was, but a submit looks for room */
 	if (n->flushing || !n->online || now - n->room_ns < ROOM_NS ||
 	    engine_unflushed_bytes(n->engine) == 0)
 		return false;

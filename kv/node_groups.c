@@ -10,6 +10,9 @@
 
 #define CACHE_BYTES_ALL (16u * 1024u * 1024u) /* entries kept in memory, over all groups */
 #define CACHE_BYTES_MIN (1u * 1024u * 1024u)
+/* Of the log, all groups together, for members that lag. As much again is appended between two flushes;
+ * the rest lets the log be written to in order. */
+#define RETAINED_SHARE 4u
 
 static void on_group_timer(struct env_timer *t)
 {
@@ -30,11 +33,9 @@ static bool is_member(const struct kv_layout_group *g, uint32_t node)
 
 static uint64_t retain_bytes(const struct kv_node *n)
 {
-	uint64_t share = n->cfg.log_bytes / 2 / (n->group_count ? n->group_count : 1);
+	uint64_t share = n->cfg.log_bytes / RETAINED_SHARE / (n->group_count ? n->group_count : 1);
 
-	if (n->cfg.retain_bytes)
-		return n->cfg.retain_bytes;
-	return share > CACHE_BYTES_MIN ? share : CACHE_BYTES_MIN;
+	return n->cfg.retain_bytes ? n->cfg.retain_bytes : share;
 }
 
 static void paxos_config_of(struct kv_node *n, const struct node_group *g,

@@ -121,7 +121,6 @@ struct kv_node {
 	bool trim_due; /* memory may be given back when it is quiet */
 	uint64_t last_entry_ns;
 	uint64_t room_ns;	 /* when a flush was last begun to make room */
-	bool log_full;		 /* something was refused since the log was last cut for its sake */
 	uint64_t appended_bytes; /* to the log since the last flush of the engine began */
 	STAILQ_HEAD(, flush_wait) flush_waits, flush_next;
 	bool peers_dirty;

@@ -327,13 +327,6 @@ void kv_replica_durable(struct kv_replica *r, uint64_t slot, const struct kv_tim
 	step(r, &ev, t);
 }
 
-void kv_replica_log_full(struct kv_replica *r, const struct kv_time *t)
-{
-	struct paxos_event ev = {.kind = PAXOS_EV_LOG_FULL};
-
-	step(r, &ev, t);
-}
-
 static void note_applied(struct kv_replica *r, uint64_t slot, const struct kv_time *t)
 {
 	struct paxos_event ev = {.kind = PAXOS_EV_APPLIED, .slot = slot};

@@ -84,7 +84,6 @@ bool kv_replica_synced(struct kv_replica *r, uint64_t batch,
 void kv_replica_tick(struct kv_replica *r, const struct kv_time *t); /* paxos and tsm deadlines */
 void kv_replica_peer(struct kv_replica *r, uint32_t node, bool up, const struct kv_time *t);
 void kv_replica_durable(struct kv_replica *r, uint64_t slot, const struct kv_time *t);
-void kv_replica_log_full(struct kv_replica *r, const struct kv_time *t);
 void kv_replica_installed(struct kv_replica *r, uint64_t slot, const struct kv_time *t);
 void kv_replica_hand_over(struct kv_replica *r, const struct kv_time *t);
 

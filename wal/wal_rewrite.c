@@ -1,6 +1,7 @@
 /* Live records of a segment that holds few are appended again, so that the segment gets free.
  *
- *   IDLE --(a segment of few live bytes, while most of the log is dead)--> RUNNING
+ *   IDLE --(a segment of few live bytes, while most of the log is dead; near the limit of the log's
+ *           size one of not too many will do)--> RUNNING
  *   RUNNING --(the helper has read it)--> DONE | FAILED
  *   DONE --(its live records are appended; free once they are on disk)--> IDLE
  *   FAILED --(the segment is left alone)--> IDLE
@@ -16,13 +17,22 @@
 
 #define SEALED_MIN 4u /* fewer than this are not worth it */
 #define LIVE_SHARE 4u /* a victim has at most 1 / LIVE_SHARE live bytes */
+/* What groups keep that grow at different rates lies scattered: no segment is free, few
+ * are victims of that kind. Near the limit, one that is moved must give back this share of it. */
+#define PRESSED_GAIN 4u
 
 static bool on_disk(const struct wal *w, const struct wal_segment *s)
 {
 	return s->free_after <= atomic_load(&w->synced);
 }
 
-static struct wal_segment *victim_find(const struct wal *w)
+static bool pays_near_the_limit(struct wal *w, const struct wal_segment *s)
+{
+	return s->live_bytes <= w->segment_size - w->segment_size / PRESSED_GAIN &&
+	       wal__space_short(w) && wal__space_present(w, s->live_bytes);
+}
+
+static struct wal_segment *victim_find(struct wal *w)
 {
 	struct wal_segment *best = NULL;
 	uint64_t sealed = 0, live = 0;
@@ -38,10 +48,12 @@ static struct wal_segment *victim_find(const struct wal *w)
 		    (best == NULL || s->live_bytes < best->live_bytes))
 			best = s;
 	}
-	if (best == NULL || sealed < SEALED_MIN || live * 2 > sealed * w->segment_size ||
-	    best->live_bytes > w->segment_size / LIVE_SHARE)
+	if (best == NULL)
 		return NULL;
-	return best;
+	if (sealed >= SEALED_MIN && live * 2 <= sealed * w->segment_size &&
+	    best->live_bytes <= w->segment_size / LIVE_SHARE)
+		return best;
+	return pays_near_the_limit(w, best) ? best : NULL;
 }
 
 static void load_start(struct wal *w)

@@ -14,6 +14,7 @@
  * nobody write data here any more, for the sake of everything else on the device. */
 #define FREE_SEGMENTS_LEFT 8u
 #define FREE_SEGMENTS_LOW  4u
+#define SEGMENTS_SHORT	   4u /* fewer free ones, or ones that may be made, than this are few */
 #define TAKE_MARGIN	   4u /* this part of a segment is kept for promises and marks */
 
 uint64_t wal__now_ns(void)
@@ -211,12 +212,39 @@ static bool is_blocked(const struct wal *w)
 	return w->spare != NULL && (w->spare->failed || (w->spare->file == NULL && w->create_failed));
 }
 
-/* Who is refused writes nothing that would make the log try. */
-static void look_again(struct wal *w)
+bool wal__space_short(struct wal *w)
 {
-	wal__space_tend(w);
-	if (!w->threads)
-		wal__jobs_run(w);
+	uint64_t n;
+
+	wal__lock(w);
+	n = growth(w);
+	for (uint32_t i = 0; i < w->segment_count && n < SEGMENTS_SHORT; i++)
+		n += is_free(w, w->segments[i]);
+	wal__unlock(w);
+	return n < SEGMENTS_SHORT;
+}
+
+bool wal__space_present(struct wal *w, uint64_t bytes)
+{
+	uint64_t want = bytes + w->segment_size / TAKE_MARGIN;
+	bool enough;
+
+	wal__lock(w);
+	enough = present_room(w, want, false) >= want;
+	wal__unlock(w);
+	return enough;
+}
+
+/* Who is refused writes nothing that would make the log try. */
+static bool refused(struct wal *w, bool blocked)
+{
+	w->look = true; /* for a victim, at the next submit */
+	if (blocked) {
+		wal__space_tend(w);
+		if (!w->threads)
+			wal__jobs_run(w);
+	}
+	return false;
 }
 
 bool wal_has_room(struct wal *w, uint64_t bytes)
@@ -233,9 +261,7 @@ bool wal_has_room(struct wal *w, uint64_t bytes)
 	if (room < want)
 		room += present_room(w, want - room, true);
 	wal__unlock(w);
-	if (blocked)
-		look_again(w);
-	return want <= room;
+	return want <= room || refused(w, blocked);
 }
 
 /* A spare that is still being created may fail to be: it does not count. Nor does the limit of the log's
@@ -255,7 +281,5 @@ bool wal_can_take(struct wal *w, uint64_t bytes)
 	}
 	room = present_room(w, want, false);
 	wal__unlock(w);
-	if (blocked)
-		look_again(w);
-	return want <= room;
+	return want <= room || refused(w, blocked);
 }

@@ -12,12 +12,19 @@ static struct wal_fault *fault;
 static struct wal_fixture f;
 static struct wal_stats stats;
 
-static void setup(void)
+static void setup_segments(uint32_t size, uint64_t all)
 {
 	logger_set_level(LOG_ERROR_);
 	fault = wal_fault_new(4);
 	wal_fixture_init(&f, wal_fault_device(fault), 4);
+	f.cfg.segment_size = size;
+	f.cfg.size_max = all;
 	CHECK_OK(wal_fixture_open(&f));
+}
+
+static void setup(void)
+{
+	setup_segments(SEGMENT, 1 << 20);
 }
 
 static void teardown(void)
@@ -123,6 +130,68 @@ static void records_of_a_lagging_group_are_rewritten(void)
 		CHECK_U64_EQ(b.len, 200);
 		buf_release(&b);
 	}
+	check_restart();
+}
+
+/* What groups keep for members that lag: half of the log (nodes: a quarter), each its share. One of
+ * them is written to @hot times as often as each of the others, @batch records at a time. */
+static void scattered(unsigned groups, unsigned hot, unsigned batch)
+{
+	const uint64_t keep = f.cfg.size_max / 2 / groups / 1048;
+	uint64_t since = 0, n = 0;
+
+	while (n < 24000) {
+		uint64_t k = wal_fixture_random(&f, hot + groups - 1);
+		uint32_t g = k < hot ? 0 : (uint32_t)(k - hot + 1);
+
+		if (!wal_has_room(f.wal, 1000))
+			CHECK_FAIL("%u groups, %u:1, %u a batch: no room after %u", groups, hot, batch,
+				   (unsigned)n);
+		wal_fixture_append(&f, WAL_ENTRY, g, 1, ++f.slot[g], 1000);
+		if (++n % batch == 0)
+			wal_submit(f.wal);
+		since += 1048;
+		if (since < f.cfg.size_max / 8)
+			continue;
+		for (uint32_t i = 0; i < groups; i++)
+			if (f.slot[i] > keep)
+				wal_fixture_truncate(&f, i, f.slot[i] - keep);
+		wal_submit(f.wal);
+		since = 0;
+	}
+	wal_stats_get(f.wal, &stats);
+	CHECK_TRUE(stats.segments * f.cfg.segment_size <= f.cfg.size_max);
+	check_restart();
+}
+
+static void what_several_groups_keep_does_not_fill_the_log(void)
+{
+	for (unsigned groups = 1; groups <= 4; groups *= 2)
+		for (unsigned hot = 3; hot <= 10; hot += 7)
+			for (unsigned batch = 1; batch <= 16; batch *= 4) {
+				teardown();
+				setup_segments(256 << 10, 8 << 20);
+				scattered(groups, hot, batch);
+			}
+}
+
+/* Nobody writes any more: it is refused, and asks again. */
+static void who_asks_again_gets_room_when_half_is_dead(void)
+{
+	unsigned asked = 0;
+
+	teardown();
+	setup_segments(256 << 10, 8 << 20);
+	while (wal_has_room(f.wal, 1000)) {
+		for (uint32_t g = 0; g < 2; g++)
+			wal_fixture_append(&f, WAL_ENTRY, g, 1, ++f.slot[g], 1000);
+		wal_submit(f.wal);
+	}
+	truncate(0, f.slot[0]);
+	while (!wal_has_room(f.wal, 1000) && ++asked < 100)
+		wal_submit(f.wal);
+	CHECK_TRUE(asked > 0);
+	CHECK_TRUE(asked < 100);
 	check_restart();
 }
 
@@ -379,6 +448,8 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, without_truncation_nothing_is_reused),
 	CHECK_TEST_WITH(setup, teardown, a_mark_frees_only_once_it_is_on_disk),
 	CHECK_TEST_WITH(setup, teardown, records_of_a_lagging_group_are_rewritten),
+	CHECK_TEST_WITH(setup, teardown, what_several_groups_keep_does_not_fill_the_log),
+	CHECK_TEST_WITH(setup, teardown, who_asks_again_gets_room_when_half_is_dead),
 	CHECK_TEST_WITH(setup, teardown, promises_and_marks_survive_any_number_of_turns),
 	CHECK_TEST_WITH(setup, teardown, with_threads),
 	CHECK_TEST_WITH(setup, teardown, damage_is_seen_when_read),

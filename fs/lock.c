@@ -301,21 +301,26 @@ static int look(struct lock_call *c)
 	return err;
 }
 
-/* Of this mount's owners `mine` is the truth: the record may not say it yet. */
+static const struct fs_lock *first_of(const struct fs_lock *a, const struct fs_lock *b)
+{
+	return a && a->start <= b->start ? a : b;
+}
+
+/* The first in the file (POSIX.1-2017, fcntl, F_GETLK). Of this mount's owners `mine` is the truth:
+ * the record may not say it yet. */
 static const struct fs_lock *in_the_way(const struct lock_call *c)
 {
 	const struct lock_node *n = c->n;
-	const struct fs_lock *l;
+	const struct fs_lock *l, *first = NULL;
 	uint32_t at = 0;
 
-	l = lock_table_blocker(&n->mine, &c->want, &at);
-	if (l || n->delegated)
-		return l;
+	while ((l = lock_table_blocker(&n->mine, &c->want, &at)) != NULL)
+		first = first_of(first, l);
 	at = 0;
-	do {
-		l = lock_table_blocker(&n->table, &c->want, &at);
-	} while (l && (l->session == c->want.session || lock__session_dead(c->fs, l->session)));
-	return l;
+	while (!n->delegated && (l = lock_table_blocker(&n->table, &c->want, &at)) != NULL)
+		if (l->session != c->want.session && !lock__session_dead(c->fs, l->session))
+			first = first_of(first, l);
+	return first;
 }
 
 int fs_lock_get(struct fs *fs, fs_ino ino, const struct fs_lock *want, struct fs_lock *found)

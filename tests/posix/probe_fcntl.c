@@ -116,6 +116,26 @@ static void who_is_in_the_way(void)
 	WANT_EQ(status, 0);
 }
 
+/* Not the one that was set first. */
+static void the_first_in_the_way(void)
+{
+	int fd = file("f", ""), status;
+	pid_t pid;
+
+	DOES(lock(fd, F_SETLK, F_WRLCK, 10, 5));
+	DOES(lock(fd, F_SETLK, F_RDLCK, 5, 8));
+	pid = fork();
+	if (pid == 0) {
+		int there = open(see("f"), O_RDWR);
+		struct flock l = range(F_WRLCK, 5, 0);
+
+		DOES(fcntl(there, F_GETLK, &l));
+		_exit(l.l_type == F_RDLCK && l.l_start == 5 && l.l_len == 8 ? 0 : 1);
+	}
+	waitpid(pid, &status, 0);
+	WANT_EQ(status, 0);
+}
+
 static void any_close_frees(void)
 {
 	int fd = file("f", ""), other = open("f", O_RDONLY);
@@ -308,6 +328,7 @@ static const struct probe_case cases[] = {
 	OK(counted_from_elsewhere),
 	OK(the_far_end),
 	OK(who_is_in_the_way),
+	OK(the_first_in_the_way),
 	OK(any_close_frees),
 	OK(not_inherited),
 	OK(free_when_its_process_dies),

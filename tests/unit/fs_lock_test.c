@@ -63,6 +63,31 @@ LOCK_CASE(who_is_in_the_way)
 	CHECK_OK(set(m, f, posix(1, NONE, 0, UINT64_MAX)));
 }
 
+/* Whatever the order in which they came, and whoever has them. */
+LOCK_CASE(the_first_in_the_way)
+{
+	struct fsx_mount *n = other(m);
+	fs_ino f = fsc_file(m, ROOT, "f", "");
+	struct fs_lock all = posix(9, EX, 0, UINT64_MAX);
+
+	CHECK_OK(set(m, f, posix(1, EX, 10, 14)));
+	CHECK_OK(set(m, f, posix(1, SH, 5, 12)));
+	CHECK_U64_EQ(in_the_way(m, f, all).start, 5);
+	CHECK_U64_EQ(in_the_way(m, f, all).end, 12);
+	CHECK_U64_EQ(in_the_way(n, f, all).start, 5);
+	CHECK_U64_EQ(in_the_way(n, f, posix(9, SH, 0, UINT64_MAX)).start, 13);
+	CHECK_OK(set(n, f, posix(1, EX, 2, 3)));
+	CHECK_OK(set(m, f, posix(2, EX, 0, 0)));
+	CHECK_U64_EQ(in_the_way(m, f, all).start, 0);
+	CHECK_U64_EQ(in_the_way(n, f, all).start, 0);
+	CHECK_OK(set(m, f, posix(2, NONE, 0, 0)));
+	CHECK_U64_EQ(in_the_way(m, f, all).start, 2);
+	CHECK_U64_EQ(in_the_way(n, f, all).start, 2);
+	CHECK_OK(set(n, f, posix(1, NONE, 2, 3)));
+	CHECK_OK(set(m, f, posix(1, NONE, 0, UINT64_MAX)));
+	expect_nothing_left(m);
+}
+
 LOCK_CASE(of_nothing)
 {
 	CHECK_ERR(set(m, 4711, posix(1, EX, 0, 0)), ERR_STALE);
@@ -579,6 +604,8 @@ static const struct check_test tests[] = {
 	CHECK_TEST(owners_of_one_mount_kept),
 	CHECK_TEST(who_is_in_the_way),
 	CHECK_TEST(who_is_in_the_way_kept),
+	CHECK_TEST(the_first_in_the_way),
+	CHECK_TEST(the_first_in_the_way_kept),
 	CHECK_TEST(of_nothing),
 	CHECK_TEST(of_nothing_kept),
 	CHECK_TEST(is_there_anything_to_give_up),

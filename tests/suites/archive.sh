@@ -27,7 +27,7 @@ attributes() { # of everything, in order of names
 	cd "$1" || exit
 	find . -print0 | sort -z >"$DISK/names"
 	xargs -0 getfattr -d -h -m - -e hex <"$DISK/names"
-	grep -zv soft "$DISK/names" | xargs -0 getfacl -n -p
+	find . ! -type l -print0 | sort -z | xargs -0 getfacl -n -p
 }
 same_attributes() {
 	(attributes "$1") >"$DISK/attr.1"
@@ -57,13 +57,13 @@ update() { # tar -r and -u, of an archive on the mount
 	tar -xOf "$A/u.tar" source/dir/deep/hard | diff - "$A/source/dir/file"
 }
 zip_there() {
-	(cd "$A/source" && zip -qr "$A/s.zip" real)
+	(cd "$A/source" && zip -qry "$A/s.zip" real)
 	unzip -tqq "$B/s.zip"
 }
 unzip_here() {
 	mkdir "$B/unzipped"
 	unzip -q "$A/s.zip" -d "$B/unzipped"
-	diff -r "$DISK/source/real" "$A/unzipped/real"
+	diff -r --no-dereference "$DISK/source/real" "$A/unzipped/real"
 }
 remove() { # by one mount, while the other still knows it all
 	rm -r "$B/source" "$A/unzipped"
@@ -71,7 +71,7 @@ remove() { # by one mount, while the other still knows it all
 }
 
 suite() {
-	local tree=/usr/include
+	local tree=$REAL_TREE
 	[ "$QUICK" ] && tree=/usr/include/linux/netfilter
 	make_source "$tree"
 	check "tar: extract" extract

@@ -7,24 +7,26 @@
 LISTS=${LTP_LISTS:-fs fs_perms_simple fcntl-locktests}
 LONG=${LTP_SECONDS:-10}
 # About /proc, other file systems on loop devices, quotas, or a machine of their own.
-NOT_HERE='^(proc01|read_all|quota_|isofs|fs_fill|binfmt|squashfs|acl_|fanotify|inotify.*mount|writetest)'
+NOT_HERE='^(proc01|inode01|read_all|quota_|isofs|fs_fill|binfmt|squashfs|acl_|fanotify|inotify.*mount|writetest)'
 
 tests_of() { # name and command, a line each
 	local list
 	for list in $LISTS; do
 		sed -E 's/#.*//; /^[[:space:]]*$/d' "$LTP/runtest/$list"
 	done | grep -vE "$NOT_HERE" | grep -E "${LTP_ONLY:-.}" |
-		sed -E "s/ -L [0-9]+/ -L $LONG/; s/-i (60|120)s/-i ${LONG}s/"
+		sed -E "s/ -L [0-9]+/ -L $LONG/; s/-i (60|120)s/-i ${LONG}s/; s#([ :])/tmp/#\1\$TMPDIR/#g"
 }
-built() { # its programs, of many directories
-	find "$LTP/testcases" -type f -perm -1 -printf '%h\n' | sort -u | tr '\n' ':'
+# What is built, of many directories, in one, as after an installation.
+collect() {
+	mkdir -p "$ROOT/testcases/bin"
+	find "$LTP/testcases" "$LTP/tools/apicmds" -type f -perm -1 -exec ln -sf -t "$ROOT/testcases/bin" {} +
 }
 in_dir() { # in_dir DIR COMMAND: 0 passed, 32 not for this machine
 	local rc=0
 	mkdir "$1"
 	(
 		cd "$1" || exit 2
-		exec env TMPDIR="$1" TMP="$1" LTPROOT="$LTP" PATH="$PROGRAMS$PATH" LTP_TIMEOUT_MUL=5 \
+		exec env TMPDIR="$1" TMP="$1" LTPROOT="$ROOT" PATH="$ROOT/testcases/bin:$PATH" LTP_TIMEOUT_MUL=5 \
 			timeout -k 10 600 bash -c "$2"
 	) >"$DISK/${1##*/}.log" 2>&1 </dev/null || rc=$?
 	[ $rc -eq 0 ] || [ $rc -eq 32 ] || tail -n 15 "$DISK/${1##*/}.log"
@@ -50,9 +52,10 @@ suite() {
 		skip "LTP=dir is not set"
 		return
 	fi
-	PROGRAMS=$(built)
+	ROOT=$DISK/root
+	collect
 	while read -r name command <&4; do
-		if ! env PATH="$PROGRAMS$PATH" bash -c "type $(program_of "$command")" >/dev/null 2>&1; then
+		if ! env PATH="$ROOT/testcases/bin:$PATH" bash -c "type $(program_of "$command")" >/dev/null 2>&1; then
 			not_built=$((not_built + 1))
 			continue
 		fi

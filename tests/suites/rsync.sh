@@ -64,7 +64,7 @@ back() {
 }
 
 suite() {
-	local tree=/usr/include
+	local tree=$REAL_TREE
 	[ "$QUICK" ] && tree=/usr/include/linux/netfilter
 	make_source "$tree"
 	check there there

@@ -28,7 +28,9 @@ in_dir() { # in_dir DIR COMMAND: 0 passed, 32 not for this machine
 		cd "$1" || exit 2
 		exec env TMPDIR="$1" TMP="$1" LTPROOT="$ROOT" PATH="$ROOT/testcases/bin:$PATH" LTP_TIMEOUT_MUL=5 \
 			timeout -k 10 600 bash -c "$2"
-	) >"$DISK/${1##*/}.log" 2>&1 </dev/null || rc=$?
+	) >"$DISK/${1##*/}.log" 2>&1 </dev/null &
+	wait $! || rc=$?
+	kill -KILL -- -$! 2>/dev/null || true # the group that timeout makes: what the test has left running
 	[ $rc -eq 0 ] || [ $rc -eq 32 ] || tail -n 15 "$DISK/${1##*/}.log"
 	rm -rf "$1" || rc=99
 	return $rc

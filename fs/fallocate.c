@@ -75,8 +75,8 @@ static bool add_zeros(struct fs_op *op, fs_ino ino, const struct fs_inode *rec, 
 		return false;
 	}
 	txn_if_exists(&op->m, fs__key_slice(&block));
-	if (rec->size >= p->zeros_end) {
-		txn_if_field_min(&op->m, fs__key_slice(&inode), FS_F_SIZE, p->zeros_end);
+	if (rec->size > p->zeros_end) {
+		txn_if_field_min(&op->m, fs__key_slice(&inode), FS_F_SIZE, p->zeros_end + 1);
 		fs__add_blocks(op, rec->data_id, p->zeros,
 			       slice_of(zeros, (size_t)(p->zeros_end - p->zeros)));
 		return false;

@@ -443,6 +443,20 @@ static uint64_t copied(struct fs_file *from, uint64_t at, struct fs_file *to, ui
 	return n;
 }
 
+/* Behind it nothing is left of the block, so it goes. */
+FSC_CASE(what_is_zeroed_up_to_the_end_is_a_hole)
+{
+	fs_ino ino = fsc_file(m, ROOT, "f", "0123456789");
+	struct fs_file *f = fsc_open(m, ino, FS_O_READ | FS_O_WRITE);
+
+	CHECK_OK(fs_fallocate(f, ZERO, 0, 9, NULL));
+	CHECK_U64_EQ(sectors(m, ino), 1);
+	CHECK_OK(fs_fallocate(f, ZERO, 0, 10, NULL));
+	CHECK_U64_EQ(sectors(m, ino), 0);
+	CHECK_U64_EQ(fsc_attr(m, ino).size, 10);
+	fs_file_close(f);
+}
+
 FSC_CASE(a_range_is_copied)
 {
 	fs_ino a, b;
@@ -698,6 +712,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST(a_hole_is_punched),
 	CHECK_TEST(a_hole_over_stripes),
 	CHECK_TEST(a_range_is_zeroed),
+	CHECK_TEST(what_is_zeroed_up_to_the_end_is_a_hole),
 	CHECK_TEST(a_range_is_copied),
 	CHECK_TEST(what_copying_refuses),
 	CHECK_TEST(holes_stay_holes),

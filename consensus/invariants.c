@@ -132,6 +132,8 @@ static void audit_update(const struct paxos *p)
 		CHECK(m->commit <= p->commit);
 		if (m->type == PAXOS_ACCEPTED || m->type == PAXOS_PROMISE)
 			CHECK(p->promised_seq <= p->persisted || m->ballot < p->promised);
+		if (m->type == PAXOS_ACCEPT)
+			CHECK(m->synced <= p->synced);
 	}
 }
 

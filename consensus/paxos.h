@@ -120,7 +120,10 @@ struct paxos_message {
 	uint64_t echo_ns;
 	uint64_t round;        /* heartbeat round, echoed; for read index */
 	uint64_t span_ns;      /* ACCEPTED: lease promised; REJECT, PREVOTE_REPLY: ask again after */
-	uint64_t page;         /* PROMISE: the `first` of the PREPARE that it answers */
+	union {
+		uint64_t page;   /* PROMISE: the `first` of the PREPARE that it answers */
+		uint64_t synced; /* ACCEPT: the leader's own disk has all slots up to here */
+	};
 	bool more;	       /* PROMISE, LEARN: pages follow */
 	bool ok;	       /* PREVOTE_REPLY */
 	uint32_t count;

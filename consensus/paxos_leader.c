@@ -142,6 +142,7 @@ static struct paxos_message *send_accept(struct paxos *p, struct paxos_peer *q, 
 	m->ballot = p->ballot;
 	m->first = first;
 	m->last = first - 1;
+	m->synced = p->synced;
 	m->round = p->round;
 	q->sent_ns = p->now_ns;
 	q->told = p->commit;

@@ -36,7 +36,8 @@ static struct kv_acks *acks_of(struct kv_node *n, struct node_peer *p, uint32_t 
 }
 
 /* Who stands for election, or leads, has promised that ballot to itself, on disk, before it says so.
- * (What a leader has accepted itself may not be on disk yet when others hear of it.) */
+ * What a leader has accepted itself may not be on disk yet when others hear of it: it tells apart what
+ * is. */
 void kv__note_ack(struct kv_node *n, struct node_peer *p, uint64_t boot,
 		  const struct paxos_message *m)
 {
@@ -52,6 +53,8 @@ void kv__note_ack(struct kv_node *n, struct node_peer *p, uint64_t boot,
 	raise(now ? &a->ballot : &a->old_ballot, m->ballot);
 	if (m->type == PAXOS_ACCEPTED)
 		raise(now ? &a->slot : &a->old_slot, m->last);
+	else if (m->type == PAXOS_ACCEPT)
+		raise(now ? &a->slot : &a->old_slot, m->synced);
 }
 
 /* What was of its present boot is now of an earlier one. */

@@ -257,6 +257,20 @@ static void a_blank_directory_that_joins(void)
 	kvf_run(&f, blank_join_story);
 }
 
+static char copy[160];
+
+static void copy_directory(void)
+{
+	snprintf(copy, sizeof(copy), "%s.copy", f.nodes[3].dir);
+	kvf_copy(f.nodes[3].dir, copy);
+}
+
+static void go_back_to_copy(void)
+{
+	kvf_remove(f.nodes[3].dir);
+	CHECK_INT_EQ(rename(copy, f.nodes[3].dir), 0);
+}
+
 static void old_copy_story(struct kvf *k)
 {
 	struct log_query q = {3, "AMNESIA: an old copy"};
@@ -283,17 +297,13 @@ static void still_fenced_story(struct kvf *k)
 /* Also after a restart, with nobody there to tell. */
 static void an_old_copy_of_the_directory(void)
 {
-	char copy[160];
-
 	kvf_run(&f, begin_story);
 	kvf_kill(&f, 3);
-	snprintf(copy, sizeof(copy), "%s.copy", f.nodes[3].dir);
-	kvf_copy(f.nodes[3].dir, copy);
+	copy_directory();
 	CHECK_OK(kvf_start(&f, 3));
 	kvf_run(&f, more_and_equal_story);
 	kvf_kill(&f, 3);
-	kvf_remove(f.nodes[3].dir);
-	CHECK_INT_EQ(rename(copy, f.nodes[3].dir), 0);
+	go_back_to_copy();
 	CHECK_OK(kvf_start(&f, 3));
 	kvf_run(&f, old_copy_story);
 	for (uint32_t i = 1; i <= 3; i++)
@@ -331,17 +341,57 @@ static void reign_story(struct kvf *k)
 /* It acknowledged nothing to anybody; but it has led, by a ballot that the copy does not know. */
 static void an_old_copy_of_a_leader(void)
 {
-	char copy[160];
-
 	kvf_run(&f, begin_story);
 	kvf_kill(&f, 3);
-	snprintf(copy, sizeof(copy), "%s.copy", f.nodes[3].dir);
-	kvf_copy(f.nodes[3].dir, copy);
+	copy_directory();
 	CHECK_OK(kvf_start(&f, 3));
 	kvf_run(&f, reign_story);
 	kvf_kill(&f, 3);
-	kvf_remove(f.nodes[3].dir);
-	CHECK_INT_EQ(rename(copy, f.nodes[3].dir), 0);
+	go_back_to_copy();
+	CHECK_OK(kvf_start(&f, 3));
+	kvf_run(&f, old_copy_story);
+}
+
+static bool leads_and_has_it_on_disk(struct kvf *k, void *ctx)
+{
+	const struct kv_group_status *g;
+	struct kv_node_status s;
+	bool yes = false;
+
+	(void)ctx;
+	if (kvf_status(k, 3, &s) != 0)
+		return false;
+	g = kvf_group(&s, 1);
+	for (uint32_t i = 0; g && i < g->member_count; i++)
+		yes |= g->leader == 3 && g->members[i] == 3 && g->member_accepted[i] == g->last;
+	kv_node_status_release(&s);
+	return yes;
+}
+
+static void reign_and_flush_story(struct kvf *k)
+{
+	reign_story(k);
+	CHECK_OK(kvf_call(k, 3, KV_FLUSH, (struct slice){0}, 5 * NS_PER_S, NULL, NULL));
+}
+
+/* The second time, what it has on its disk is more than what the copy has: it says so to all. */
+static void same_reign_story(struct kvf *k)
+{
+	for (int i = 0; i < 2; i++) {
+		write_some(k, 3);
+		CHECK_TRUE(kvf_wait(k, leads_and_has_it_on_disk, NULL));
+	}
+}
+
+/* It leads all the time, by one ballot: nobody has an acknowledgement of it. */
+static void an_old_copy_of_a_leader_that_stays_one(void)
+{
+	kvf_run(&f, begin_story);
+	kvf_run(&f, reign_and_flush_story);
+	copy_directory(); /* it runs, but is at rest */
+	kvf_run(&f, same_reign_story);
+	kvf_kill(&f, 3);
+	go_back_to_copy();
 	CHECK_OK(kvf_start(&f, 3));
 	kvf_run(&f, old_copy_story);
 }
@@ -349,18 +399,14 @@ static void an_old_copy_of_a_leader(void)
 /* All nodes stop in between: what they saw of each other is on disk. */
 static void an_old_copy_after_a_full_stop(void)
 {
-	char copy[160];
-
 	kvf_run(&f, begin_story);
 	kvf_kill(&f, 3);
-	snprintf(copy, sizeof(copy), "%s.copy", f.nodes[3].dir);
-	kvf_copy(f.nodes[3].dir, copy);
+	copy_directory();
 	CHECK_OK(kvf_start(&f, 3));
 	kvf_run(&f, more_and_equal_story);
 	for (uint32_t id = 1; id <= 3; id++)
 		CHECK_INT_EQ(kvf_stop(&f, id), 0);
-	kvf_remove(f.nodes[3].dir);
-	CHECK_INT_EQ(rename(copy, f.nodes[3].dir), 0);
+	go_back_to_copy();
 	kvf_start_all(&f);
 	kvf_run(&f, old_copy_story);
 }
@@ -436,6 +482,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, a_blank_directory_that_joins),
 	CHECK_TEST_WITH(setup, teardown, an_old_copy_of_the_directory),
 	CHECK_TEST_WITH(setup, teardown, an_old_copy_of_a_leader),
+	CHECK_TEST_WITH(setup, teardown, an_old_copy_of_a_leader_that_stays_one),
 	CHECK_TEST_WITH(setup, teardown, an_old_copy_after_a_full_stop),
 	CHECK_TEST_WITH(setup, teardown, another_clusters_directory),
 	CHECK_TEST_WITH(setup, teardown, restarts_are_welcome),

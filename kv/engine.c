@@ -12,6 +12,7 @@ void engine__init(struct engine *e, const struct engine_ops *ops)
 	CHECK(pthread_mutex_init(&e->groups_lock, NULL) == 0);
 	SLIST_INIT(&e->groups);
 	atomic_init(&e->unflushed_bytes, 0);
+	atomic_init(&e->wants_flush, false);
 	atomic_init(&e->reserve_missing, 0);
 }
 
@@ -176,6 +177,11 @@ int engine_flush(struct engine *e)
 uint64_t engine_reserve_missing(struct engine *e)
 {
 	return atomic_load(&e->reserve_missing);
+}
+
+bool engine_wants_flush(struct engine *e)
+{
+	return atomic_load(&e->wants_flush);
 }
 
 uint64_t engine_unflushed_bytes(struct engine *e)

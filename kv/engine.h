@@ -82,6 +82,10 @@ uint64_t engine_reserve_missing(struct engine *e);
 /* Bytes committed since the last flush, all groups: the driver flushes on a threshold. */
 uint64_t engine_unflushed_bytes(struct engine *e);
 
+/* Memory for what is not flushed is three quarters full: the driver flushes. When it is full, the next
+ * commit does. Any thread. */
+bool engine_wants_flush(struct engine *e);
+
 /* Snapshot of one group, streamed: chunks of records in table and key order. The reader sees one
  * consistent state (as of the call); any thread, beside the writer. Each chunk is a self-contained
  * byte string with its own CRC32C. next: 0 with @chunk filled (empty at the end). `cursor` allows

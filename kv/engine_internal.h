@@ -66,6 +66,7 @@ struct engine {
 	SLIST_HEAD(engine_groups, engine_group) groups;
 	_Atomic uint64_t unflushed_bytes;
 	_Atomic uint64_t reserve_missing;
+	atomic_bool wants_flush;
 };
 
 /* One consistent state of a group, of all tables. Freed by ops->view_free. */

@@ -196,12 +196,6 @@ void rocks__write_or_die(struct rocks *r, rocksdb_writebatch_t *writes)
 	rocksdb_writebatch_clear(writes);
 }
 
-void rocks__write(struct rocks *r, rocksdb_writebatch_t *writes)
-{
-	rocks__write_or_die(r, writes);
-	atomic_store(&r->dirty, true);
-}
-
 static void add_write(void *ctx, struct engine_node *node)
 {
 	struct rocks_group *g = ctx;

@@ -4,7 +4,7 @@
  *   engine_rocks.c          keys, records, gets, commits
  *   engine_rocks_open.c     opening, groups
  *   engine_rocks_options.c  how RocksDB is set up
- *   engine_rocks_flush.c    flushes, figures
+ *   engine_rocks_flush.c    writes, flushes, figures
  *   engine_rocks_scan.c     scans and views
  *   engine_rocks_reserve.c  what is set aside for a full disk
  *   engine_rocks_install.c  second states, and what crashes leave of them
@@ -40,8 +40,11 @@ struct rocks {
 	pthread_mutex_t flush_lock;
 	uint64_t flushes; /* counted in ROCKS_META; under flush_lock */
 	atomic_bool dirty; /* something was written since the last flush began */
+	pthread_rwlock_t begin_lock; /* shared: a write; alone: the begin of a flush */
+	_Atomic uint64_t unflushed; /* bytes in memtables, not less than there are */
+	uint64_t unflushed_max; /* before more is written, they are flushed */
 	atomic_int full_tries; /* flushes that may fail without a reason, since the disk was full */
-	uint64_t write_buffer; /* bytes in memory, of all families */
+	uint64_t write_buffer; /* bytes of one family at which RocksDB flushes by itself */
 	struct {
 		pthread_mutex_t lock;
 		char *path;
@@ -83,9 +86,8 @@ int rocks__read(struct rocks *r, const rocksdb_readoptions_t *how, unsigned fami
 		struct slice key, struct buf *out);
 
 /* Applies the writes and empties them. Waits for room on a full disk. Any other failure is fatal:
- * the log has the entry, and replays it. */
-void rocks__write(struct rocks *r, rocksdb_writebatch_t *writes);
-void rocks__write_or_die(struct rocks *r, rocksdb_writebatch_t *writes); /* no reason to flush */
+ * the log has the entry, and replays it. For engine_rocks_flush.c only: others call rocks__write. */
+void rocks__write_or_die(struct rocks *r, rocksdb_writebatch_t *writes);
 
 int rocks__get(struct engine_group *g, struct engine_pos pos, struct buf *out);
 void rocks__commit(struct engine_group *g, uint64_t applied);
@@ -115,6 +117,8 @@ int rocks__open_db(struct rocks *r, const struct engine_config *cfg, struct msg 
 
 /* ---- engine_rocks_flush.c ---- */
 
+/* rocks__write_or_die, with an account of memory: flushes first if that is used up. */
+void rocks__write(struct rocks *r, rocksdb_writebatch_t *writes);
 int rocks__flush(struct engine *e);
 int rocks__flushes_read(struct rocks *r, const rocksdb_readoptions_t *how, uint64_t *out);
 uint64_t rocks__stored_bytes(struct engine_group *g, struct engine_pos from, struct engine_pos to);

@@ -1,4 +1,4 @@
-/* Flushes of all families at once; figures. */
+/* Writes; flushes of all families at once; figures. */
 #include <rocksdb/c.h>
 
 #include <string.h>
@@ -10,27 +10,38 @@
 #define KEY_FLUSHES "flushes"
 #define KEY_TICK    "tick"
 
+#define RECORD_OVERHEAD 64u /* of a record in a memtable, beside key and value: more than it is */
+
 /* ---- flush ---- */
 
 /* The C API flushes one family at a time, which would tear batches apart. A manual compaction of a
  * range that is in a memtable, however, begins with an atomic flush of all families; and the key of
  * ROCKS_TICK is put and removed at once, so that the flush leaves nothing to compact there. It
- * reports no error, so the counter, written before, is read back from disk. */
-static void begin_flush(struct rocks *r)
+ * reports no error, so the counter, written before, is read back from disk.
+ *
+ * RocksDB chooses the families that have something to flush before it stops the writers. One that is
+ * empty then, and written to by a commit in between, would be left out, and the commit torn. So none
+ * is empty: each gets such a key; and RocksDB must not empty them by a flush of its own in between. It
+ * would begin one in a write that fills a memtable: those have the lock of flushes. */
+static void flush_families(struct rocks *r, uint64_t *begun)
 {
 	rocksdb_writebatch_t *w = rocksdb_writebatch_create();
-	rocksdb_column_family_handle_t *tick = r->families[ROCKS_TICK];
 	uint8_t count[8];
 
 	le64_put(count, ++r->flushes);
 	rocksdb_writebatch_put_cf(w, r->families[ROCKS_META], KEY_FLUSHES, strlen(KEY_FLUSHES),
 				  (const char *)count, sizeof(count));
-	rocksdb_writebatch_put_cf(w, tick, KEY_TICK, strlen(KEY_TICK), "", 0);
-	rocksdb_writebatch_singledelete_cf(w, tick, KEY_TICK, strlen(KEY_TICK));
+	for (unsigned i = 0; i < ROCKS_FAMILIES; i++) {
+		rocksdb_writebatch_put_cf(w, r->families[i], KEY_TICK, strlen(KEY_TICK), "", 0);
+		rocksdb_writebatch_singledelete_cf(w, r->families[i], KEY_TICK, strlen(KEY_TICK));
+	}
+	CHECK(pthread_rwlock_wrlock(&r->begin_lock) == 0);
 	rocks__write_or_die(r, w); /* no reason for another flush */
+	*begun = atomic_load(&r->unflushed);
+	pthread_rwlock_unlock(&r->begin_lock);
 	rocksdb_writebatch_destroy(w);
-	rocksdb_compact_range_cf_opt(r->db, tick, r->compact, KEY_TICK, strlen(KEY_TICK), KEY_TICK,
-				     strlen(KEY_TICK));
+	rocksdb_compact_range_cf_opt(r->db, r->families[ROCKS_TICK], r->compact, KEY_TICK,
+				     strlen(KEY_TICK), KEY_TICK, strlen(KEY_TICK));
 }
 
 int rocks__flushes_read(struct rocks *r, const rocksdb_readoptions_t *how, uint64_t *out)
@@ -69,17 +80,24 @@ static int flush_failed(struct rocks *r)
 	return ERR_IO;
 }
 
+static void account(struct rocks *r, uint64_t unflushed)
+{
+	atomic_store(&r->base.wants_flush, unflushed > r->unflushed_max / 2);
+}
+
 static int flush_all(struct rocks *r)
 {
-	uint64_t on_disk;
+	uint64_t on_disk, begun;
 	int err;
 
 	if (!rocks__reserve_covers_flush(r))
 		return ERR_NOSPACE;
-	begin_flush(r);
+	flush_families(r, &begun);
 	err = rocks__flushes_read(r, r->read_disk, &on_disk);
 	if (!err && on_disk != r->flushes)
 		err = flush_failed(r);
+	if (!err)
+		account(r, atomic_fetch_sub(&r->unflushed, begun) - begun);
 	return err;
 }
 
@@ -122,6 +140,55 @@ int rocks__flush(struct engine *e)
 	err = flush_locked(r);
 	pthread_mutex_unlock(&r->flush_lock);
 	return err;
+}
+
+/* ---- writes ---- */
+
+/* What the writes take in memtables at most, beside the ends of blocks of memory. */
+static uint64_t weight(rocksdb_writebatch_t *writes)
+{
+	size_t size;
+
+	rocksdb_writebatch_data(writes, &size);
+	return size + (uint64_t)rocksdb_writebatch_count(writes) * RECORD_OVERHEAD;
+}
+
+static bool write_if_it_fits(struct rocks *r, rocksdb_writebatch_t *writes, uint64_t bytes)
+{
+	uint64_t unflushed;
+	bool fits;
+
+	CHECK(pthread_rwlock_rdlock(&r->begin_lock) == 0);
+	unflushed = atomic_fetch_add(&r->unflushed, bytes) + bytes;
+	fits = unflushed <= r->unflushed_max;
+	if (fits)
+		rocks__write_or_die(r, writes);
+	else
+		atomic_fetch_sub(&r->unflushed, bytes);
+	pthread_rwlock_unlock(&r->begin_lock);
+	account(r, unflushed);
+	return fits;
+}
+
+/* Under the lock of flushes: see flush_families. An error is for the next one who asks for a flush; if
+ * it is one to stay, no write succeeds any more. */
+static void write_behind_a_flush(struct rocks *r, rocksdb_writebatch_t *writes, uint64_t bytes)
+{
+	pthread_mutex_lock(&r->flush_lock);
+	if (atomic_load(&r->unflushed) + bytes > r->unflushed_max)
+		(void)flush_locked(r);
+	atomic_fetch_add(&r->unflushed, bytes);
+	rocks__write_or_die(r, writes);
+	pthread_mutex_unlock(&r->flush_lock);
+}
+
+void rocks__write(struct rocks *r, rocksdb_writebatch_t *writes)
+{
+	uint64_t bytes = weight(writes);
+
+	if (!write_if_it_fits(r, writes, bytes))
+		write_behind_a_flush(r, writes, bytes);
+	atomic_store(&r->dirty, true);
 }
 
 /* ---- figures ---- */

@@ -170,6 +170,7 @@ static void rocks_close(struct engine *e)
 		rocksdb_cache_destroy(r->cache);
 	}
 	pthread_mutex_destroy(&r->flush_lock);
+	pthread_rwlock_destroy(&r->begin_lock);
 	pthread_mutex_destroy(&r->reserve.lock);
 	mem_free(r->reserve.path);
 	engine__release(e);
@@ -194,6 +195,18 @@ static const struct engine_ops rocks_ops = {
 	.stats = rocks__stats,
 };
 
+/* Writes come all the time; a flush that begins must come through. */
+static void begin_lock_init(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attr;
+
+	CHECK(pthread_rwlockattr_init(&attr) == 0);
+	CHECK(pthread_rwlockattr_setkind_np(&attr,
+					    PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP) == 0);
+	CHECK(pthread_rwlock_init(lock, &attr) == 0);
+	pthread_rwlockattr_destroy(&attr);
+}
+
 int engine_rocks_open(const struct engine_config *cfg, struct engine **out, struct msg *m)
 {
 	struct rocks *r = mem_must_alloc(sizeof(*r));
@@ -201,6 +214,8 @@ int engine_rocks_open(const struct engine_config *cfg, struct engine **out, stru
 
 	engine__init(&r->base, &rocks_ops);
 	CHECK(pthread_mutex_init(&r->flush_lock, NULL) == 0);
+	begin_lock_init(&r->begin_lock);
+	atomic_init(&r->unflushed, 0);
 	atomic_init(&r->dirty, false);
 	atomic_init(&r->full_tries, 0);
 	CHECK(pthread_mutex_init(&r->reserve.lock, NULL) == 0);

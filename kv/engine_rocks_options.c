@@ -91,9 +91,7 @@ static void set_table_format(rocksdb_options_t *o, rocksdb_cache_t *cache)
 	rocksdb_block_based_options_destroy(t);
 }
 
-/* Half of the memory is for reading, half for what is not flushed. The budget of write buffers is
- * of all families together; RocksDB flushes by itself, all of them at once, when it is used up. */
-static rocksdb_options_t *options_new(uint64_t memory, rocksdb_cache_t *cache)
+static rocksdb_options_t *options_new(uint64_t write_buffer, rocksdb_cache_t *cache)
 {
 	rocksdb_options_t *o = options_base();
 
@@ -101,8 +99,7 @@ static rocksdb_options_t *options_new(uint64_t memory, rocksdb_cache_t *cache)
 	rocksdb_options_set_create_missing_column_families(o, 1);
 	rocksdb_options_set_atomic_flush(o, 1);
 	rocksdb_options_set_paranoid_checks(o, 1);
-	rocksdb_options_set_db_write_buffer_size(o, (size_t)(memory / 2));
-	rocksdb_options_set_write_buffer_size(o, (size_t)(memory / 2));
+	rocksdb_options_set_write_buffer_size(o, (size_t)write_buffer);
 	rocksdb_options_set_max_write_buffer_number(o, 4);
 	rocksdb_options_set_arena_block_size(o, ARENA_BLOCK);
 	rocksdb_options_set_max_background_jobs(o, BACKGROUND_JOBS);
@@ -126,7 +123,7 @@ static rocksdb_options_t *options_new(uint64_t memory, rocksdb_cache_t *cache)
  * written. */
 static void set_lookups(rocksdb_options_t *o)
 {
-	rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, 0.02);
+	rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, 0.013);
 	rocksdb_options_set_memtable_whole_key_filtering(o, 1);
 }
 
@@ -263,11 +260,14 @@ int rocks__open_db(struct rocks *r, const struct engine_config *cfg, struct msg 
 		return err;
 	if (memory < MEMORY_MIN)
 		memory = MEMORY_MIN;
-	r->write_buffer = memory / 2;
+	/* Half of the memory is for reading, half for what is not flushed. RocksDB would flush by
+	 * itself when one family has that, and what memtables waste at the ends of their blocks. */
+	r->unflushed_max = memory / 2;
+	r->write_buffer = r->unflushed_max / 2 * 3;
 	rocks__reserve_open(r, cfg->reserve_bytes);
 	r->cache = cache_new((size_t)(memory / 2));
 	make_call_options(r);
-	base = options_new(memory, r->cache);
+	base = options_new(r->write_buffer, r->cache);
 	err = open_families(r, base, m);
 	rocksdb_options_destroy(base);
 	return err;

@@ -147,6 +147,12 @@ static bool log_is_long(const struct kv_node *n)
 	return n->appended_bytes >= n->cfg.log_bytes / 8;
 }
 
+static bool memory_fills(const struct kv_node *n)
+{
+	return engine_unflushed_bytes(n->engine) >= n->cfg.flush_bytes ||
+	       engine_wants_flush(n->engine);
+}
+
 static void on_timer(struct env_timer *t)
 {
 	struct kv_node *n = container_of(t, struct kv_node, flush_timer);
@@ -155,7 +161,7 @@ static void on_timer(struct env_timer *t)
 
 	if (unflushed == 0 && !n->trim_due && !full)
 		return;
-	if (unflushed >= n->cfg.flush_bytes || is_quiet(n) || log_is_long(n) || full)
+	if (memory_fills(n) || is_quiet(n) || log_is_long(n) || full)
 		start(n, unflushed > 0 || full);
 	env_timer_set(n->env, t, env_mono_ns(n->env) + LOOK_NS);
 }
@@ -175,7 +181,7 @@ void kv__flush_note_entry(struct kv_node *n)
 		return;
 	if (!n->flush_timer.armed)
 		env_timer_set(n->env, &n->flush_timer, n->last_entry_ns + LOOK_NS);
-	if (!n->flushing && engine_unflushed_bytes(n->engine) >= n->cfg.flush_bytes)
+	if (!n->flushing && memory_fills(n))
 		start(n, true);
 }
 

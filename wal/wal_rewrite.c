@@ -4,6 +4,7 @@
  *           size one of not too many will do)--> RUNNING
  *   RUNNING --(the helper has read it)--> DONE | FAILED
  *   DONE --(its live records are appended; free once they are on disk)--> IDLE
+ *   DONE --(there is no room for them any more)--> IDLE
  *   FAILED --(the segment is left alone)--> IDLE
  */
 #include <inttypes.h>
@@ -19,11 +20,16 @@
 #define LIVE_SHARE 4u /* a victim has at most 1 / LIVE_SHARE live bytes */
 /* What groups keep that grow at different rates lies scattered: no segment is free, few
  * are victims of that kind. Near the limit, one that is moved must give back this share of it. */
-#define PRESSED_GAIN 4u
+#define PRESSED_GAIN 3u
 
 static bool on_disk(const struct wal *w, const struct wal_segment *s)
 {
 	return s->free_after <= atomic_load(&w->synced);
+}
+
+static bool has_few(const struct wal *w, const struct wal_segment *s)
+{
+	return s->live_bytes <= w->segment_size / LIVE_SHARE;
 }
 
 static bool pays_near_the_limit(struct wal *w, const struct wal_segment *s)
@@ -50,8 +56,7 @@ static struct wal_segment *victim_find(struct wal *w)
 	}
 	if (best == NULL)
 		return NULL;
-	if (sealed >= SEALED_MIN && live * 2 <= sealed * w->segment_size &&
-	    best->live_bytes <= w->segment_size / LIVE_SHARE)
+	if (sealed >= SEALED_MIN && live * 2 <= sealed * w->segment_size && has_few(w, best))
 		return best;
 	return pays_near_the_limit(w, best) ? best : NULL;
 }
@@ -119,6 +124,7 @@ void wal__rewrite_tend(struct wal *w)
 {
 	struct wal_segment *s = w->victim;
 	enum wal_load load;
+	bool fits;
 
 	wal__lock(w);
 	load = s != NULL && s->queued ? WAL_LOAD_RUNNING : w->load;
@@ -128,9 +134,10 @@ void wal__rewrite_tend(struct wal *w)
 	if (load == WAL_LOAD_IDLE || load == WAL_LOAD_RUNNING)
 		return;
 	CHECK(s != NULL);
-	if (load == WAL_LOAD_DONE)
+	fits = has_few(w, s) || wal__space_present(w, s->live_bytes);
+	if (load == WAL_LOAD_DONE && fits)
 		rewrite(w, s);
-	if (s->live_count > 0) {
+	if (s->live_count > 0 && (fits || load == WAL_LOAD_FAILED)) {
 		s->unreadable = true;
 		log_error("log segment %08" PRIu32 ".wal: live records cannot be read", s->number);
 	}

@@ -132,6 +132,7 @@ struct wal_segment *wal__space_pick(struct wal *w, bool beyond_limits)
 	s->role = WAL_SPARE;
 	s->free_after = 0;
 	s->failed = false;
+	s->unreadable = false;
 	return s;
 }
 
@@ -235,6 +236,12 @@ bool wal__space_present(struct wal *w, uint64_t bytes)
 	return enough;
 }
 
+/* What is to be appended again soon. */
+static uint64_t moving(const struct wal *w)
+{
+	return w->victim != NULL ? w->victim->live_bytes : 0;
+}
+
 /* Who is refused writes nothing that would make the log try. */
 static bool refused(struct wal *w, bool blocked)
 {
@@ -249,7 +256,7 @@ static bool refused(struct wal *w, bool blocked)
 
 bool wal_has_room(struct wal *w, uint64_t bytes)
 {
-	uint64_t want = bytes + w->segment_size; /* the reserve */
+	uint64_t want = bytes + moving(w) + w->segment_size; /* the reserve */
 	uint64_t room;
 	bool blocked;
 
@@ -268,7 +275,7 @@ bool wal_has_room(struct wal *w, uint64_t bytes)
  * size: the leader keeps to its own. */
 bool wal_can_take(struct wal *w, uint64_t bytes)
 {
-	uint64_t want = bytes + w->segment_size / TAKE_MARGIN;
+	uint64_t want = bytes + moving(w) + w->segment_size / TAKE_MARGIN;
 	uint64_t left = (uint64_t)FREE_SEGMENTS_LEFT * w->segment_size;
 	uint64_t room;
 	bool blocked;

@@ -322,6 +322,64 @@ static void a_full_device_refuses_before_a_write_fails(void)
 	CHECK_TRUE(wal_has_room(f.wal, 1000));
 }
 
+/* A segment of which two thirds live is moved, on a disk that gets full: while it is read, others are
+ * not given the room that its records will need. @first: how many entries come before all that fit. */
+static void move_on_a_full_disk(unsigned first)
+{
+	uint64_t segments;
+
+	for (unsigned i = 0; i < 330; i++) {
+		unsigned g = i % 10 < 6 ? 0 : 1;
+
+		wal_fixture_append(&f, WAL_ENTRY, g, 1, ++f.slot[g], 1000);
+		if (i % 8 == 0)
+			wal_submit(f.wal);
+	}
+	wal_submit(f.wal);
+	wal_stats_get(f.wal, &stats);
+	segments = stats.segments;
+	wal_fault_capacity(fault, 0);
+	truncate(1, f.slot[1]);
+	for (unsigned i = 0; i < first && wal_can_take(f.wal, 1000); i++)
+		entry(2, 1000);
+	while (wal_can_take(f.wal, 1000))
+		wal_fixture_append(&f, WAL_ENTRY, 2, 1, ++f.slot[2], 1000);
+	for (unsigned i = 0; i < 4; i++)
+		wal_submit(f.wal);
+	wal_stats_get(f.wal, &stats);
+	CHECK_U64_EQ(stats.segments, segments);
+	wal_fault_capacity(fault, UINT64_MAX);
+	check_restart();
+}
+
+static void a_move_keeps_the_room_that_it_needs(void)
+{
+	for (unsigned first = 0; first < 70; first++) { /* one of them fills a segment */
+		teardown();
+		setup_segments(64 << 10, 16 << 20);
+		move_on_a_full_disk(first);
+	}
+}
+
+/* Three entries fill a segment but for the last quarter, which is too small for another: no room is
+ * gained by moving them. */
+static void what_lives_as_a_whole_is_not_moved(void)
+{
+	uint64_t before;
+
+	teardown();
+	setup_segments(256 << 10, 2 << 20);
+	while (wal_has_room(f.wal, 65000))
+		entry(0, 65000);
+	wal_stats_get(f.wal, &stats);
+	before = stats.bytes;
+	for (unsigned i = 0; i < 200; i++)
+		entry(1, 100);
+	wal_stats_get(f.wal, &stats);
+	CHECK_TRUE(stats.bytes - before <= 200 * 4096 + 64 * 1024);
+	check_restart();
+}
+
 /* Somebody else fills the disk: what is written ahead is enough to free space, or to wait. */
 static void space_that_is_gone_may_come_back(void)
 {
@@ -455,6 +513,8 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, damage_is_seen_when_read),
 	CHECK_TEST_WITH(setup, teardown, the_size_limit_refuses_before_the_reserve),
 	CHECK_TEST_WITH(setup, teardown, a_full_device_refuses_before_a_write_fails),
+	CHECK_TEST_WITH(setup, teardown, a_move_keeps_the_room_that_it_needs),
+	CHECK_TEST_WITH(setup, teardown, what_lives_as_a_whole_is_not_moved),
 	CHECK_TEST_WITH(setup, teardown, space_that_is_gone_may_come_back),
 	CHECK_TEST_WITH(setup, teardown, a_segment_that_cannot_be_made_is_heeded),
 	CHECK_TEST_WITH(setup, teardown, a_full_disk_does_not_stop_a_log_that_is_truncated),

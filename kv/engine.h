@@ -30,7 +30,7 @@ struct engine_group; /* the view of one group */
 
 struct engine_config {
 	const char *dir;              /* created if missing */
-	uint64_t memory_bytes;        /* block cache + write buffers; 0 = default 64 MiB */
+	uint64_t memory_bytes;        /* block cache + write buffers; 0 = default 96 MiB */
 	uint64_t reserve_bytes;	      /* of the disk, set aside for when it is full; 0: none */
 };
 
@@ -82,7 +82,7 @@ uint64_t engine_reserve_missing(struct engine *e);
 /* Bytes committed since the last flush, all groups: the driver flushes on a threshold. */
 uint64_t engine_unflushed_bytes(struct engine *e);
 
-/* Memory for what is not flushed is three quarters full: the driver flushes. When it is full, the next
+/* Memory for what is not flushed is half full: the driver flushes. When it is full, the next
  * commit does. Any thread. */
 bool engine_wants_flush(struct engine *e);
 

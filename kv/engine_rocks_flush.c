@@ -2,6 +2,7 @@
 #include <rocksdb/c.h>
 
 #include <string.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "base/err.h"
@@ -10,7 +11,10 @@
 #define KEY_FLUSHES "flushes"
 #define KEY_TICK    "tick"
 
-#define RECORD_OVERHEAD 64u /* of a record in a memtable, beside key and value: more than it is */
+#define FLUSH_LOOK_NS 5000000u	   /* between two looks whether a flush has ended */
+#define FLUSH_WAIT_NS 10000000000u /* then it has failed */
+
+#define RECORD_OVERHEAD 32u /* of a record in a memtable, beside its place in a batch: more than it is */
 
 /* ---- flush ---- */
 
@@ -85,15 +89,41 @@ static void account(struct rocks *r, uint64_t unflushed)
 	atomic_store(&r->base.wants_flush, unflushed > r->unflushed_max / 2);
 }
 
+static bool takes_writes(struct rocks *r)
+{
+	rocksdb_writebatch_t *nothing = rocksdb_writebatch_create();
+	char *text = NULL;
+	bool yes;
+
+	rocksdb_write(r->db, r->write, nothing, &text);
+	yes = text == NULL;
+	rocksdb_free(text);
+	rocksdb_writebatch_destroy(nothing);
+	return yes;
+}
+
+/* What is on disk, when the flush has ended. RocksDB (7.8) waits for no flush any more once it has gone
+ * on after a full disk: it does not take back that it had stopped. */
+static int await_flush(struct rocks *r, uint64_t *on_disk)
+{
+	const struct timespec pause = {.tv_nsec = FLUSH_LOOK_NS};
+	int err;
+
+	for (uint64_t waited = 0;; waited += FLUSH_LOOK_NS) {
+		err = rocks__flushes_read(r, r->read_disk, on_disk);
+		if (err || *on_disk == r->flushes || waited >= FLUSH_WAIT_NS || !takes_writes(r))
+			return err;
+		(void)nanosleep(&pause, NULL);
+	}
+}
+
 static int flush_all(struct rocks *r)
 {
 	uint64_t on_disk, begun;
 	int err;
 
-	if (!rocks__reserve_covers_flush(r))
-		return ERR_NOSPACE;
 	flush_families(r, &begun);
-	err = rocks__flushes_read(r, r->read_disk, &on_disk);
+	err = await_flush(r, &on_disk);
 	if (!err && on_disk != r->flushes)
 		err = flush_failed(r);
 	if (!err)
@@ -109,6 +139,10 @@ static int flush_locked(struct rocks *r)
 
 	if (!atomic_exchange(&r->dirty, false))
 		return 0;
+	if (!rocks__reserve_covers_flush(r)) {
+		atomic_store(&r->dirty, true);
+		return ERR_NOSPACE;
+	}
 	err = flush_all(r);
 	if (!err)
 		atomic_store(&r->full_tries, 0);
@@ -171,11 +205,13 @@ static bool write_if_it_fits(struct rocks *r, rocksdb_writebatch_t *writes, uint
 }
 
 /* Under the lock of flushes: see flush_families. An error is for the next one who asks for a flush; if
- * it is one to stay, no write succeeds any more. */
+ * it is one to stay, no write succeeds any more. (While RocksDB gets over a full disk, nothing is flushed
+ * here.) */
 static void write_behind_a_flush(struct rocks *r, rocksdb_writebatch_t *writes, uint64_t bytes)
 {
 	pthread_mutex_lock(&r->flush_lock);
-	if (atomic_load(&r->unflushed) + bytes > r->unflushed_max)
+	if (atomic_load(&r->unflushed) + bytes > r->unflushed_max &&
+	    atomic_load(&r->full_tries) == 0)
 		(void)flush_locked(r);
 	atomic_fetch_add(&r->unflushed, bytes);
 	rocks__write_or_die(r, writes);

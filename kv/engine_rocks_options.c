@@ -18,7 +18,7 @@
 #define KIB 1024u
 #define MIB (1024u * KIB)
 
-#define MEMORY_DEFAULT	 (64u * MIB)
+#define MEMORY_DEFAULT	 (96u * MIB)
 #define MEMORY_MIN	 (8u * MIB) /* less than that only makes many tiny files */
 #define ARENA_BLOCK	 (64u * KIB) /* most families are small: not a megabyte for each */
 #define BLOOM_BITS	 10		/* per key: 1 % of the files looked at in vain */

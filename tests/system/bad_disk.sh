@@ -89,6 +89,27 @@ test_an_engine_that_cannot_write() {
 	node_revive "$n"
 	until_true 30 all_serving
 }
+# shellcheck disable=SC2317 # called by until_true
+flushes() { "$PROG/replicasame" "$EP" 20 flush | grep -qx "node $1: flush: done"; }
+# RocksDB gets over that by itself, and flushes go on to be flushes.
+test_an_engine_that_finds_no_space_for_a_while() {
+	prepare
+	n=$(leader_of 2)
+	until_true 20 flushes "$n"
+	log_mark "$n"
+	bad_disk "$n" "fail=ENOSPC write */n$n/engine/*.sst from=1"
+	load_goes_on 1 100
+	if flushes "$n"; then die "node $n has flushed without space"; fi
+	[ "$(disk_hits "$n")" -ge 1 ]
+	says "$n" '[Nn]o space'
+	bad_disk "$n"
+	for i in 1 2 3; do
+		load_goes_on 1 50
+		until_true 30 flushes "$n"
+	done
+	node_alive "$n"
+	note "no space for a flush: $(new_log "$n" | grep -i 'no space' | head -n 1 | cut -d' ' -f2- | cut -c1-120)"
+}
 leads_nothing() { ! "$PAXFS" status | awk '/^group/ {on = 1; next} on {print $2}' | grep -qx "$1"; }
 # shellcheck disable=SC2317 # called by longest_during
 slow() {

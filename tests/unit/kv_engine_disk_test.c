@@ -97,12 +97,12 @@ static void what_is_flushed_in_passing_is_a_state_of_some_slot(void)
 	struct engine_group *h = engine_group_open(fx.engine, 2);
 	uint64_t slot, durable;
 
-	for (slot = 200; slot <= 3000; slot += 200) { /* about 15 MB over 4 MB of buffers */
+	for (slot = 200; slot <= 3000; slot += 200) { /* about 15 MB over 4 MB of memory */
 		ef_work(g, 1, slot);
 		ef_work(h, 2, slot);
 	}
 	durable = engine_durable(g);
-	CHECK_TRUE(durable > 0 && durable < 3000);
+	CHECK_TRUE(durable > 0 && durable + engine_durable(h) < 6000);
 	reopen();
 	h = engine_group_open(fx.engine, 2);
 	CHECK_U64_EQ(engine_applied(g), durable);

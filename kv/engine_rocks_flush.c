@@ -205,8 +205,8 @@ static bool write_if_it_fits(struct rocks *r, rocksdb_writebatch_t *writes, uint
 }
 
 /* Under the lock of flushes: see flush_families. An error is for the next one who asks for a flush; if
- * it is one to stay, no write succeeds any more. (While RocksDB gets over a full disk, nothing is flushed
- * here.) */
+ * it is one to stay, no write succeeds any more. (While RocksDB gets over a full disk, nothing is
+ * flushed here.) */
 static void write_behind_a_flush(struct rocks *r, rocksdb_writebatch_t *writes, uint64_t bytes)
 {
 	pthread_mutex_lock(&r->flush_lock);

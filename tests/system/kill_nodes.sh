@@ -39,7 +39,7 @@ test_writer_sees_no_error_and_only_short_pauses() {
 }
 copy_all() {
 	local i=0
-	until [ $i -ge 4 ] && enough; do
+	until [ $i -ge 2 ] && enough; do
 		i=$((i + 1))
 		cp -a /usr/include/linux "$MNT/inc$i" || return 1
 		echo $i >"$T/copies"
@@ -50,9 +50,10 @@ test_cp_a() {
 	while_killing copy_all
 	for i in $(seq "$(cat "$T/copies")"); do diff -r /usr/include/linux "$MNT/inc$i"; done
 }
-sqlite_1000() {
+ROWS=500
+sqlite_work() {
 	until sqlite3 "$MNT/db" <"$T/sql" >"$T/sql.out" && enough; do
-		[ "$(tr '\n' ' ' <"$T/sql.out")" = '1000 ok ' ] || return 1
+		[ "$(tr '\n' ' ' <"$T/sql.out")" = "$ROWS ok " ] || return 1
 		rm "$MNT/db"
 	done
 }
@@ -60,15 +61,15 @@ test_sqlite() {
 	prepare
 	{
 		echo 'create table t(id integer primary key, v text);'
-		for i in $(seq 1000); do echo "begin; insert into t(v) values('v$i'); commit;"; done
+		for i in $(seq $ROWS); do echo "begin; insert into t(v) values('v$i'); commit;"; done
 		echo 'select count(*) from t; pragma integrity_check;'
 	} >"$T/sql"
-	while_killing sqlite_1000
-	[ "$(tr '\n' ' ' <"$T/sql.out")" = '1000 ok ' ]
+	while_killing sqlite_work
+	[ "$(tr '\n' ' ' <"$T/sql.out")" = "$ROWS ok " ]
 }
 git_work() {
 	local i=0
-	until [ $i -ge 3 ] && enough; do
+	until [ $i -ge 2 ] && enough; do
 		i=$((i + 1))
 		git clone -q "$T/origin" "$MNT/clone$i" || return 1
 		echo more >>"$MNT/clone$i/f1" || return 1
@@ -87,7 +88,7 @@ test_git() {
 }
 tar_work() {
 	local i=0
-	until [ $i -ge 3 ] && enough; do
+	until [ $i -ge 2 ] && enough; do
 		i=$((i + 1))
 		mkdir "$MNT/untar$i" || return 1
 		tar -C "$MNT/untar$i" -xf "$T/t.tar" || return 1

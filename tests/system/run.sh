@@ -1,5 +1,5 @@
 #!/bin/bash
-# System tests: real processes, a real FUSE mount. run.sh [NAME...] runs tests/system/NAME.sh, two at a time.
+# System tests: real processes, a real FUSE mount. run.sh [NAME...] runs tests/system/NAME.sh, three at a time.
 # Ends in `N passed, N failed`; leaves nothing behind.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -38,7 +38,7 @@ for name in "$@"; do
 done
 
 # They mostly wait, for disks and for timeouts: LANES at a time. Each has a store, mounts and ports of its own.
-LANES=${LANES:-2}
+LANES=${LANES:-3}
 work=$(mktemp -d "${TMPDIR:-/tmp}/paxfs-system.XXXXXX") || cannot "no scratch directory"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM

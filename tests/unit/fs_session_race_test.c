@@ -7,6 +7,26 @@
 static struct fsx_mount *victim;
 static unsigned steps_left;
 
+/* @before ends the victim's session before the step of that number, of those that it is for. */
+static void arm(struct fsx_mount *m, unsigned step,
+		void (*before)(struct fsx *x, const struct txn_mini *t))
+{
+	victim = m;
+	steps_left = step;
+	m->x->before = before;
+}
+
+static bool is_the_step(bool it_is_for)
+{
+	return it_is_for && steps_left > 0 && --steps_left == 0;
+}
+
+static void check_it_happened(struct fsx_mount *m)
+{
+	m->x->before = NULL;
+	CHECK_U64_EQ(steps_left, 0);
+}
+
 static int lock_by(struct fs_file *f, struct fs_lock l)
 {
 	return fs_file_lock(f, &l, NULL);
@@ -83,7 +103,7 @@ static bool reads_lock(const struct txn_mini *t)
 static void steal_at_a_look(struct fsx *x, const struct txn_mini *t)
 {
 	(void)x;
-	if (steps_left == 0 || !reads_lock(t) || --steps_left > 0)
+	if (!is_the_step(reads_lock(t)))
 		return;
 	fsx_end_session(victim);
 	CHECK_OK(set(thief, stolen, posix(1, EX, 0, UINT64_MAX)));
@@ -99,15 +119,12 @@ static void stolen_at(struct fsx_mount *m, struct fsx_mount *n, unsigned look)
 	m->fs->o.keep_locks = true;
 	CHECK_OK(lock_by(a, posix(1, EX, 0, 9)));
 	CHECK_OK(lock_by(a, posix(1, EX, 20, 29))); /* in memory: it is to be written down */
-	victim = m;
 	thief = n;
 	stolen = f;
-	steps_left = look;
-	m->x->before = steal_at_a_look;
+	arm(m, look, steal_at_a_look);
 	for (int i = 0; i < 500 && steps_left > 0; i++)
 		pass(10 * NS_PER_MS);
-	m->x->before = NULL;
-	CHECK_U64_EQ(steps_left, 0);
+	check_it_happened(m);
 	pass(10 * NS_PER_MS);
 	CHECK_ERR(lock_by(a, posix(2, EX, 0, 9)), ERR_LOCK_LOST);
 	CHECK_ERR(lock_by(a, posix(2, EX, 0, 9)), ERR_WOULD_BLOCK);
@@ -129,7 +146,7 @@ FSC_CASE(a_delegation_is_not_renewed_for_another_session)
 static void end_at_a_write(struct fsx *x, const struct txn_mini *t)
 {
 	(void)x;
-	if (t->mut_count == 0 || steps_left == 0 || --steps_left > 0)
+	if (!is_the_step(t->mut_count > 0))
 		return;
 	fiber_interrupt_clear(); /* as the client does, which has heard it */
 	fsx_end_session(victim);
@@ -145,12 +162,9 @@ FSC_CASE(a_question_is_asked_again)
 
 	n->fs->o.keep_locks = true;
 	CHECK_OK(lock_by(b, posix(3, SH, 5, 5)));
-	victim = m;
-	steps_left = 1; /* it queues up to be told */
-	m->x->before = end_at_a_write;
+	arm(m, 1, end_at_a_write); /* it queues up to be told */
 	CHECK_OK(fs_file_lock_get(a, &want, &found));
-	m->x->before = NULL;
-	CHECK_U64_EQ(steps_left, 0);
+	check_it_happened(m);
 	CHECK_U64_EQ(found.mode, SH);
 	CHECK_U64_EQ(found.session, n->b.session);
 	CHECK_OK(lock_by(b, posix(3, NONE, 5, 5)));
@@ -167,13 +181,10 @@ FSC_CASE(an_interrupted_wait_does_not_begin_anew)
 	CHECK_OK(set(n, f, posix(1, EX, 0, 9)));
 	fsx_start(m->x, locking_fiber, &k);
 	pass(NS_PER_S);
-	victim = m;
-	steps_left = 1; /* it leaves the queue */
-	m->x->before = end_at_a_write;
+	arm(m, 1, end_at_a_write); /* it leaves the queue */
 	fiber_interrupt(k.fiber);
 	pass(10 * NS_PER_S);
-	m->x->before = NULL;
-	CHECK_U64_EQ(steps_left, 0);
+	check_it_happened(m);
 	CHECK_TRUE(k.done);
 	CHECK_ERR(k.err, ERR_INTERRUPTED);
 	CHECK_OK(set(n, f, posix(1, NONE, 0, 9)));
@@ -187,7 +198,7 @@ FSC_CASE(an_interrupted_wait_does_not_begin_anew)
 static void next_session_at_a_write(struct fsx *x, const struct txn_mini *t)
 {
 	(void)x;
-	if (t->mut_count > 0 && steps_left > 0 && --steps_left == 0)
+	if (is_the_step(t->mut_count > 0))
 		fsx_next_session(victim);
 }
 
@@ -197,12 +208,9 @@ FSC_CASE(an_allocation_ends_where_the_lock_did)
 	struct fs_file *a = fsc_open(m, f, RDWR), *b = fsc_open(m, f, RDWR);
 
 	CHECK_OK(lock_by(a, posix(1, EX, 0, UINT64_MAX)));
-	victim = m;
-	steps_left = 1; /* zeros first, then the size */
-	m->x->before = next_session_at_a_write;
+	arm(m, 1, next_session_at_a_write); /* zeros first, then the size */
 	CHECK_ERR(fs_fallocate(b, FS_FALLOC_ZERO_RANGE, 5, 100, NULL), ERR_LOCK_LOST);
-	m->x->before = NULL;
-	CHECK_U64_EQ(steps_left, 0);
+	check_it_happened(m);
 	CHECK_U64_EQ(fsc_attr(m, f).size, 10);
 	CHECK_ERR(write_at(a, 0, "a"), ERR_LOCK_LOST);
 	CHECK_OK(fs_fallocate(b, FS_FALLOC_ZERO_RANGE, 5, 100, NULL));
@@ -214,7 +222,7 @@ FSC_CASE(an_allocation_ends_where_the_lock_did)
 static void next_session_at_a_read(struct fsx *x, const struct txn_mini *t)
 {
 	(void)x;
-	if (t->mut_count == 0 && steps_left > 0 && --steps_left == 0)
+	if (is_the_step(t->mut_count == 0))
 		fsx_next_session(victim);
 }
 
@@ -226,12 +234,9 @@ FSC_CASE(an_open_that_cuts_ends_where_the_lock_did)
 
 	CHECK_OK(lock_by(a, posix(1, EX, 0, UINT64_MAX)));
 	fs__hints_forget(&m->fs->hints);
-	victim = m;
-	steps_left = 1; /* what it opens, then the size */
-	m->x->before = next_session_at_a_read;
+	arm(m, 1, next_session_at_a_read); /* what it opens, then the size */
 	CHECK_ERR(fs_file_open(m->fs, f, RDWR | FS_O_TRUNC, &b), ERR_LOCK_LOST);
-	m->x->before = NULL;
-	CHECK_U64_EQ(steps_left, 0);
+	check_it_happened(m);
 	CHECK_U64_EQ(fsc_attr(m, f).size, 10);
 	CHECK_ERR(write_at(a, 0, "a"), ERR_LOCK_LOST);
 	CHECK_OK(fs_file_open(m->fs, f, RDWR | FS_O_TRUNC, &b));
@@ -243,7 +248,7 @@ FSC_CASE(an_open_that_cuts_ends_where_the_lock_did)
 static void end_at_a_read(struct fsx *x, const struct txn_mini *t)
 {
 	(void)x;
-	if (t->mut_count == 0 && steps_left > 0 && --steps_left == 0)
+	if (is_the_step(t->mut_count == 0))
 		fsx_end_session(victim);
 }
 
@@ -258,12 +263,9 @@ static void copy_ends(struct fsx_mount *m, bool on_source, bool elsewhere, bool 
 		fsc_write(from, 200000, slice_str("end"));
 	holder = elsewhere ? fsc_open(m, on_source ? f : g, RDWR) : on_source ? from : to;
 	CHECK_OK(lock_by(holder, posix(1, EX, 0, UINT64_MAX)));
-	victim = m;
-	steps_left = 1;
-	m->x->before = end_at_a_read;
+	arm(m, 1, end_at_a_read);
 	CHECK_ERR(fs_copy_range(from, 0, to, 0, hole ? 100000 : 6, NULL, &n), ERR_LOCK_LOST);
-	m->x->before = NULL;
-	CHECK_U64_EQ(steps_left, 0);
+	check_it_happened(m);
 	fsc_contents(m, g, "target");
 	if (elsewhere)
 		CHECK_ERR(write_at(holder, 0, "x"), ERR_LOCK_LOST);
@@ -301,9 +303,7 @@ FSC_CASE(pages_read_ahead_tell_nobody)
 	struct fs_file *a = fsc_open(m, f, RDWR);
 
 	CHECK_OK(lock_by(a, posix(1, EX, 0, UINT64_MAX)));
-	victim = m;
-	steps_left = 1;
-	m->x->before = end_at_a_read;
+	arm(m, 1, end_at_a_read);
 	CHECK_ERR(read_page(a, 0, 8), ERR_LOCK_LOST);
 	m->x->before = NULL;
 	CHECK_ERR(read_page(a, 8, 8), ERR_LOCK_LOST); /* under way at the same time */

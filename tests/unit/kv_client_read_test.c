@@ -283,6 +283,16 @@ static void a_read_logs_nothing(void)
 	kcf_run(&k, read_story);
 }
 
+/* "a" in group 1, version 7, and "b" in group 2, version 100; and a client. */
+static void two_values(struct kcf *f, bool sessions)
+{
+	uint8_t key[64];
+
+	kcf_put(f, kcf_key(f, 1, "a", key), slice_str("v"), 7);
+	kcf_put(f, kcf_key(f, 2, "b", key), slice_str("v"), 100);
+	kcf_client(f, sessions);
+}
+
 /* Each round of the first three sees another version in group 2. */
 static void someone_writes(struct kcf *f, const struct kcf_call *c, struct kcf_fate *fate)
 {
@@ -296,11 +306,8 @@ static void someone_writes(struct kcf *f, const struct kcf_call *c, struct kcf_f
 static void double_read_story(struct kcf *f)
 {
 	uint64_t versions[2] = {0};
-	uint8_t key[64];
 
-	kcf_put(f, kcf_key(f, 1, "a", key), slice_str("v"), 7);
-	kcf_put(f, kcf_key(f, 2, "b", key), slice_str("v"), 100);
-	kcf_client(f, false);
+	two_values(f, false);
 	f->script = someone_writes;
 	CHECK_OK(kcf_read(f, 1, 2, versions));
 	CHECK_U64_EQ(f->counter, 4); /* 101, 102, 103, 103 */
@@ -325,11 +332,8 @@ static void someone_always_writes(struct kcf *f, const struct kcf_call *c, struc
 static void starved_read_story(struct kcf *f)
 {
 	uint64_t versions[2] = {0};
-	uint8_t key[64];
 
-	kcf_put(f, kcf_key(f, 1, "a", key), slice_str("v"), 7);
-	kcf_put(f, kcf_key(f, 2, "b", key), slice_str("v"), 100);
-	kcf_client(f, true);
+	two_values(f, true);
 	CHECK_OK(kcf_write(f, 1, 0)); /* opens the session */
 	kcf_forget(f);
 	f->script = someone_always_writes;
@@ -359,11 +363,8 @@ static void request_is_lost(struct kcf *f, const struct kcf_call *c, struct kcf_
 static void starved_and_lost_story(struct kcf *f)
 {
 	uint64_t versions[2] = {0};
-	uint8_t key[64];
 
-	kcf_put(f, kcf_key(f, 1, "a", key), slice_str("v"), 7);
-	kcf_put(f, kcf_key(f, 2, "b", key), slice_str("v"), 100);
-	kcf_client(f, true);
+	two_values(f, true);
 	kcf_forget(f);
 	f->script = request_is_lost;
 	CHECK_ERR(kcf_read(f, 1, 2, versions), ERR_SESSION);
@@ -380,12 +381,9 @@ static void a_read_has_no_unknown_outcome(void)
 static void starved_stranger_story(struct kcf *f)
 {
 	uint64_t versions[2] = {0};
-	uint8_t key[64];
 
 	f->cfg.timeout_ns = 20 * NS_PER_S;
-	kcf_put(f, kcf_key(f, 1, "a", key), slice_str("v"), 7);
-	kcf_put(f, kcf_key(f, 2, "b", key), slice_str("v"), 100);
-	kcf_client(f, false);
+	two_values(f, false);
 	kcf_forget(f);
 	f->script = someone_always_writes;
 	CHECK_OK(kcf_read(f, 1, 2, versions));

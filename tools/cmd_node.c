@@ -21,7 +21,7 @@ static const char help[] =
 	"  -a, --advertise ADDR   how others reach it (default: what it listens on)\n"
 	"  -d, --data DIR         its data directory, made if missing\n"
 	"  -j, --join A,B,C       other nodes\n"
-	"  -m, --memory SIZE      for caches and write buffers (default 64M)\n"
+	"  -m, --memory SIZE      for caches and write buffers (default 96M)\n"
 	"  -L, --log FILE         append log lines to FILE instead of standard error\n"
 	"  -v, --verbose          debug lines too\n"
 	"      --no-leases        confirm every read with a majority\n"

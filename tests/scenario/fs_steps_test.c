@@ -469,12 +469,20 @@ static void pair(const struct call *a, const struct call *b)
 	release(&ba);
 }
 
+/* All in the plain build. With sanitizers each takes ten times as long, and memory is treated alike by
+ * most of them: one in three. */
+#ifdef __SANITIZE_ADDRESS__
+#define PAIR_STEP 3
+#else
+#define PAIR_STEP 1
+#endif
+
 static void any_two_calls_are_as_if_one_came_first(void)
 {
 	unsigned failures = check_failures();
 
 	for (size_t i = 0; i < CALLS && check_failures() == failures; i++)
-		for (size_t k = 0; k < CALLS && check_failures() == failures; k++)
+		for (size_t k = i % PAIR_STEP; k < CALLS && check_failures() == failures; k += PAIR_STEP)
 			if (!calls[i].in_steps && !calls[k].in_steps && !calls[i].series)
 				pair(&calls[i], &calls[k]);
 }

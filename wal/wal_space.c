@@ -273,20 +273,23 @@ bool wal_has_room(struct wal *w, uint64_t bytes)
 
 /* A spare that is still being created may fail to be: it does not count. Nor does the limit of the log's
  * size: the leader keeps to its own. */
-bool wal_can_take(struct wal *w, uint64_t bytes)
+bool wal__space_takes(struct wal *w, uint64_t bytes, bool *blocked)
 {
-	uint64_t want = bytes + moving(w) + w->segment_size / TAKE_MARGIN;
+	uint64_t want = bytes + w->segment_size / TAKE_MARGIN;
 	uint64_t left = (uint64_t)FREE_SEGMENTS_LEFT * w->segment_size;
-	uint64_t room;
-	bool blocked;
+	bool takes;
 
 	wal__lock(w);
-	blocked = is_blocked(w);
-	if (!blocked && device_free(w) >= left + 2 * want) {
-		wal__unlock(w);
-		return true;
-	}
-	room = present_room(w, want, false);
+	*blocked = is_blocked(w);
+	takes = (!*blocked && device_free(w) >= left + 2 * want) ||
+		present_room(w, want, false) >= want;
 	wal__unlock(w);
-	return want <= room || refused(w, blocked);
+	return takes;
+}
+
+bool wal_can_take(struct wal *w, uint64_t bytes)
+{
+	bool blocked;
+
+	return wal__space_takes(w, bytes, &blocked) || refused(w, blocked);
 }

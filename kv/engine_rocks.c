@@ -180,7 +180,7 @@ int rocks__record_get(struct rocks *r, const rocksdb_readoptions_t *how, uint32_
 void rocks__write_or_die(struct rocks *r, rocksdb_writebatch_t *writes)
 {
 	char *text = NULL;
-	uint64_t waited = 0;
+	uint64_t since = 0;
 
 	/* What is refused for want of space was not begun. */
 	for (;;) {
@@ -191,7 +191,7 @@ void rocks__write_or_die(struct rocks *r, rocksdb_writebatch_t *writes)
 			logger_die("engine %s: write: %s", r->dir, text);
 		rocksdb_free(text);
 		text = NULL;
-		rocks__wait_for_room(r, &waited);
+		rocks__wait_for_room(r, &since);
 	}
 	rocksdb_writebatch_clear(writes);
 }

@@ -39,6 +39,7 @@ struct rocks {
 	rocksdb_compactoptions_t *compact; /* of rocks_flush */
 	pthread_mutex_t flush_lock;
 	uint64_t flushes; /* counted in ROCKS_META; under flush_lock */
+	uint64_t begun; /* what was unflushed when the last flush began, until it is on disk; so, too */
 	atomic_bool dirty; /* something was written since the last flush began */
 	pthread_rwlock_t begin_lock; /* shared: a write; alone: the begin of a flush */
 	_Atomic uint64_t unflushed; /* bytes in memtables, not less than there are */
@@ -132,7 +133,7 @@ void rocks__reserve_tend(struct rocks *r); /* takes back what was given up, if t
 bool rocks__reserve_covers_flush(struct rocks *r);
 /* RocksDB found no space: gives it what it wants to go on, if the disk has less, and lets some time
  * pass. Ends the process if that has been too long. Any thread. */
-void rocks__wait_for_room(struct rocks *r, uint64_t *waited_ns);
+void rocks__wait_for_room(struct rocks *r, uint64_t *since_ns);
 
 /* ---- engine_rocks_scan.c ---- */
 

@@ -11,8 +11,8 @@
 #define KEY_FLUSHES "flushes"
 #define KEY_TICK    "tick"
 
-#define FLUSH_LOOK_NS 5000000u	   /* between two looks whether a flush has ended */
-#define FLUSH_WAIT_NS 10000000000u /* then it has failed */
+#define FLUSH_LOOK_NS 5000000u	    /* between two looks whether a flush has ended */
+#define FLUSH_WAIT_NS 120000000000u /* then it was lost */
 
 #define RECORD_OVERHEAD 32u /* of a record in a memtable, beside its place in a batch: more than it is */
 
@@ -27,7 +27,7 @@
  * empty then, and written to by a commit in between, would be left out, and the commit torn. So none
  * is empty: each gets such a key; and RocksDB must not empty them by a flush of its own in between. It
  * would begin one in a write that fills a memtable: those have the lock of flushes. */
-static void flush_families(struct rocks *r, uint64_t *begun)
+static void flush_families(struct rocks *r)
 {
 	rocksdb_writebatch_t *w = rocksdb_writebatch_create();
 	uint8_t count[8];
@@ -41,7 +41,7 @@ static void flush_families(struct rocks *r, uint64_t *begun)
 	}
 	CHECK(pthread_rwlock_wrlock(&r->begin_lock) == 0);
 	rocks__write_or_die(r, w); /* no reason for another flush */
-	*begun = atomic_load(&r->unflushed);
+	r->begun = atomic_load(&r->unflushed);
 	pthread_rwlock_unlock(&r->begin_lock);
 	rocksdb_writebatch_destroy(w);
 	rocksdb_compact_range_cf_opt(r->db, r->families[ROCKS_TICK], r->compact, KEY_TICK,
@@ -102,16 +102,30 @@ static bool takes_writes(struct rocks *r)
 	return yes;
 }
 
-/* What is on disk, when the flush has ended. RocksDB (7.8) waits for no flush any more once it has gone
- * on after a full disk: it does not take back that it had stopped. */
-static int await_flush(struct rocks *r, uint64_t *on_disk)
+/* Is the last flush on disk? */
+static int look(struct rocks *r, bool *landed)
+{
+	uint64_t on_disk;
+	int err = rocks__flushes_read(r, r->read_disk, &on_disk);
+
+	*landed = !err && on_disk == r->flushes;
+	if (!*landed)
+		return err;
+	account(r, atomic_fetch_sub(&r->unflushed, r->begun) - r->begun);
+	r->begun = 0;
+	return 0;
+}
+
+/* RocksDB (7.8) waits for no flush any more once it has gone on after a full disk: it does not take back
+ * that it had stopped. As long as it takes writes the flush is on its way. */
+static int await_flush(struct rocks *r, bool *landed)
 {
 	const struct timespec pause = {.tv_nsec = FLUSH_LOOK_NS};
 	int err;
 
 	for (uint64_t waited = 0;; waited += FLUSH_LOOK_NS) {
-		err = rocks__flushes_read(r, r->read_disk, on_disk);
-		if (err || *on_disk == r->flushes || waited >= FLUSH_WAIT_NS || !takes_writes(r))
+		err = look(r, landed);
+		if (err || *landed || waited >= FLUSH_WAIT_NS || !takes_writes(r))
 			return err;
 		(void)nanosleep(&pause, NULL);
 	}
@@ -119,16 +133,38 @@ static int await_flush(struct rocks *r, uint64_t *on_disk)
 
 static int flush_all(struct rocks *r)
 {
-	uint64_t on_disk, begun;
+	bool landed;
 	int err;
 
-	flush_families(r, &begun);
-	err = await_flush(r, &on_disk);
-	if (!err && on_disk != r->flushes)
-		err = flush_failed(r);
-	if (!err)
-		account(r, atomic_fetch_sub(&r->unflushed, begun) - begun);
-	return err;
+	flush_families(r);
+	err = await_flush(r, &landed);
+	return err || landed ? err : flush_failed(r);
+}
+
+static int raise_durable(struct rocks *r)
+{
+	struct engine *e = &r->base;
+
+	for (struct engine_group *g = engine__group_first(e); g; g = engine__group_next(g)) {
+		struct rocks_record rec = {0};
+		int err = rocks__record_get(r, r->read_disk, g->id, &rec);
+
+		if (err && err != ERR_NOT_FOUND)
+			return err;
+		engine__durable_raise(g, rec.applied);
+	}
+	return 0;
+}
+
+/* A flush that failed may have been carried out by RocksDB since then. */
+static void settle(struct rocks *r)
+{
+	bool landed = false;
+
+	if (r->begun > 0)
+		(void)look(r, &landed);
+	if (landed)
+		(void)raise_durable(r);
 }
 
 static int flush_locked(struct rocks *r)
@@ -139,6 +175,7 @@ static int flush_locked(struct rocks *r)
 
 	if (!atomic_exchange(&r->dirty, false))
 		return 0;
+	settle(r);
 	if (!rocks__reserve_covers_flush(r)) {
 		atomic_store(&r->dirty, true);
 		return ERR_NOSPACE;
@@ -148,20 +185,13 @@ static int flush_locked(struct rocks *r)
 		atomic_store(&r->full_tries, 0);
 	else if (atomic_load(&r->full_tries) > 0)
 		atomic_fetch_sub(&r->full_tries, 1);
-	if (err) {
+	if (!err)
+		err = raise_durable(r);
+	if (err)
 		atomic_store(&r->dirty, true);
-		return err;
-	}
-	for (struct engine_group *g = engine__group_first(e); g; g = engine__group_next(g)) {
-		struct rocks_record rec = {0};
-
-		err = rocks__record_get(r, r->read_disk, g->id, &rec);
-		if (err && err != ERR_NOT_FOUND)
-			return err;
-		engine__durable_raise(g, rec.applied);
-	}
-	atomic_fetch_sub(&e->unflushed_bytes, bytes);
-	return 0;
+	else
+		atomic_fetch_sub(&e->unflushed_bytes, bytes);
+	return err;
 }
 
 int rocks__flush(struct engine *e)

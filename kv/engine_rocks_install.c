@@ -94,7 +94,7 @@ int rocks__install_finish(struct engine_group *base, uint64_t applied)
 	struct rocks_group *g = rocks_group(base);
 	struct rocks *r = rocks_of(base->engine);
 	uint32_t old = g->generation;
-	uint64_t waited = 0;
+	uint64_t since = 0;
 	int err = rocks__flush(base->engine);
 
 	if (err)
@@ -105,7 +105,7 @@ int rocks__install_finish(struct engine_group *base, uint64_t applied)
 	g->generation = g->staged;
 	atomic_store_explicit(&base->applied, applied, memory_order_release);
 	while ((err = rocks__flush(base->engine)) == ERR_NOSPACE)
-		rocks__wait_for_room(r, &waited);
+		rocks__wait_for_room(r, &since);
 	if (err)
 		logger_die("engine %s: group %u: flush of an installed snapshot: %s", r->dir,
 			   base->id, err_text(err));

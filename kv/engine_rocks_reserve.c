@@ -58,6 +58,20 @@ static bool is_whole(const struct rocks *r)
 	       (uint64_t)st.st_blocks * 512 >= r->reserve.size;
 }
 
+/* Bytes of the file that are more than its name, of those that are wanted. */
+static uint64_t blocks_there(const struct rocks *r)
+{
+	struct stat st;
+	uint64_t n;
+
+	if (stat(r->reserve.path, &st) != 0 || !S_ISREG(st.st_mode))
+		return 0;
+	n = (uint64_t)st.st_blocks * 512;
+	if (n > (uint64_t)st.st_size)
+		n = (uint64_t)st.st_size;
+	return n < r->reserve.size ? n : r->reserve.size;
+}
+
 /* Under the lock. */
 static bool make_file(struct rocks *r)
 {
@@ -122,20 +136,32 @@ void rocks__reserve_open(struct rocks *r, uint64_t size)
 		(void)rocks__reserve_covers_flush(r); /* opening needs room, too */
 		return;
 	}
-	(void)unlink(r->reserve.path);
-	if (free_bytes(r) / 2 >= r->reserve.size && make_file(r))
-		return;
-	log_warn("engine %s: the disk has no room to set %" PRIu64 " MiB aside", r->dir,
-		 r->reserve.size >> 20);
-	set_kept(r, 0);
+	if (free_bytes(r) / 2 >= r->reserve.size) {
+		(void)unlink(r->reserve.path);
+		if (make_file(r))
+			return;
+	}
+	set_kept(r, blocks_there(r));
+	log_warn("engine %s: the disk has no room to set %" PRIu64 " MiB aside: %" PRIu64 " are",
+		 r->dir, r->reserve.size >> 20, (r->reserve.size - missing(r)) >> 20);
 }
 
-void rocks__wait_for_room(struct rocks *r, uint64_t *waited_ns)
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void rocks__wait_for_room(struct rocks *r, uint64_t *since_ns)
 {
 	static struct logger_limit limit;
 	const struct timespec pause = {.tv_nsec = WAIT_NS};
 
-	if (r->reserve.size == 0 || *waited_ns >= WAIT_MAX)
+	if (*since_ns == 0)
+		*since_ns = now_ns();
+	if (r->reserve.size == 0 || now_ns() - *since_ns >= WAIT_MAX)
 		logger_die("engine %s: no space left on the disk, nor of what was set aside; make room "
 			   "and start again", r->dir);
 	atomic_store(&r->full_tries, FULL_TRIES);
@@ -145,5 +171,4 @@ void rocks__wait_for_room(struct rocks *r, uint64_t *waited_ns)
 	logger_write_limited(&limit, 1, LOG_ERROR_, "engine %s: no space left; it waits for room",
 			     r->dir);
 	(void)nanosleep(&pause, NULL);
-	*waited_ns += WAIT_NS;
 }

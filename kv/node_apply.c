@@ -73,7 +73,7 @@ void kv__node_schedule(struct kv_node *n, struct kv_job *job)
 	job->work.done = job_done;
 	/* While the engine flushes, or the disk is full, it may stall writers: "an engine stall must not
 	 * stop heartbeats". */
-	if (!n->flushing && engine_reserve_missing(n->engine) == 0 &&
+	if (!n->flushing && engine_reserve_missing(n->engine) == 0 && !engine_wants_flush(n->engine) &&
 	    kv_worker_pending(n->apply) == 0 && n->here_count < HERE_MAX && is_small(job) &&
 	    env_mono_ns(n->env) >= n->here_barred_ns) {
 		STAILQ_INSERT_TAIL(&n->here, &job->work, link);

@@ -77,6 +77,7 @@ static void start(struct kv_node *n, bool engine);
 
 static void done(struct kv_work *w)
 {
+	static struct logger_limit limit;
 	struct flush_job *job = container_of(w, struct flush_job, work);
 	struct kv_node *n = job->node;
 	bool full = job->full;
@@ -85,7 +86,9 @@ static void done(struct kv_work *w)
 	if (job->err)
 		log_warn("%s", job->m.text);
 	if (full) {
-		log_warn("the disk is full: %s is flushed when there is room", n->dir.path);
+		logger_write_limited(&limit, 1, LOG_WARN_,
+				     "the disk is full: %s is flushed when there is room", n->dir.path);
+		n->flush_not_before_ns = env_mono_ns(n->env) + LOOK_NS;
 		STAILQ_CONCAT(&n->flush_next, &n->flush_waits);
 	} else if (job->engine) {
 		tell_durable(n);
@@ -181,7 +184,7 @@ void kv__flush_note_entry(struct kv_node *n)
 		return;
 	if (!n->flush_timer.armed)
 		env_timer_set(n->env, &n->flush_timer, n->last_entry_ns + LOOK_NS);
-	if (!n->flushing && memory_fills(n))
+	if (!n->flushing && memory_fills(n) && n->last_entry_ns >= n->flush_not_before_ns)
 		start(n, true);
 }
 

@@ -119,6 +119,7 @@ struct kv_node {
 	/* node_flush.c */
 	struct env_timer flush_timer;
 	bool flushing, flush_again;
+	uint64_t flush_not_before_ns; /* the disk was full */
 	bool trim_due; /* memory may be given back when it is quiet */
 	uint64_t last_entry_ns;
 	uint64_t room_ns;	 /* when a flush was last begun to make room */

@@ -93,6 +93,17 @@ static void what_no_disk_has_is_missing(void)
 	CHECK_U64_EQ(engine_reserve_missing(fx.engine), absurd);
 }
 
+static void what_was_set_aside_stays_where_no_more_fits(void)
+{
+	const uint64_t absurd = 1ull << 60;
+
+	open_with(2 * MIB);
+	ef_shut(&fx);
+	open_with(absurd);
+	CHECK_U64_EQ(engine_reserve_missing(fx.engine), absurd - 2 * MIB);
+	CHECK_TRUE(blocks_of_file() >= 2 * MIB);
+}
+
 /* A flush looks after it, even if there is nothing to flush. */
 static void it_is_made_whole_when_there_is_room(void)
 {
@@ -117,6 +128,7 @@ static const struct check_test tests[] = {
 	CHECK_TEST_WITH(setup, teardown, one_without_blocks_is_made_anew),
 	CHECK_TEST_WITH(setup, teardown, one_of_another_size_is_made_anew),
 	CHECK_TEST_WITH(setup, teardown, what_no_disk_has_is_missing),
+	CHECK_TEST_WITH(setup, teardown, what_was_set_aside_stays_where_no_more_fits),
 	CHECK_TEST_WITH(setup, teardown, it_is_made_whole_when_there_is_room),
 };
 

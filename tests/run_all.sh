@@ -103,7 +103,6 @@ trap '[ -z "$beside_pid" ] || kill -- -"$beside_pid" 2>/dev/null || true' INT TE
 
 part deps ./deps.sh || { finish || exit 1; }
 part build make_part all tests helpers "$BUILD/paxfs-sim" failpoints-build || { finish || exit 1; }
-part lint make_part lint || true
 beside_add fuzz env JOBS="$FUZZ_JOBS" "$MAKE" --no-print-directory -j1 BUILD="$BUILD" JOBS="$FUZZ_JOBS" \
 	fuzz-smoke
 beside_add sim "$MAKE" --no-print-directory BUILD="$BUILD" JOBS=1 sim-test
@@ -112,6 +111,7 @@ beside_add mutants env PICK=2 "$MAKE" --no-print-directory BUILD="$BUILD" mutant
 set -m
 beside_start
 set +m
+part lint make_part lint || true
 part unit make_part test-unit || true
 part asan make_part asan || true
 part fuzz-regress make_part fuzz-regress || true

@@ -70,8 +70,8 @@ static void more_story(struct kvf *k)
 	write_some(k, 5);
 }
 
-/* The leader of group 1 has node 3's word for its last slot: what node 3 did not acknowledge, it may
- * forget. */
+/* The leader of group 1 has node 3's word for its last slot, which may be the leader itself: what node 3
+ * did not acknowledge, it may forget. */
 static bool acknowledged_by_3(struct kvf *k, void *ctx)
 {
 	uint32_t leader = kvf_leader(k, 1);
@@ -84,7 +84,7 @@ static bool acknowledged_by_3(struct kvf *k, void *ctx)
 		return false;
 	g = kvf_group(&s, 1);
 	for (uint32_t i = 0; g && i < g->member_count; i++)
-		yes |= leader == 3 || (g->members[i] == 3 && g->member_accepted[i] == g->last);
+		yes |= g->members[i] == 3 && g->member_accepted[i] == g->last;
 	kv_node_status_release(&s);
 	return yes;
 }
@@ -354,18 +354,7 @@ static void an_old_copy_of_a_leader(void)
 
 static bool leads_and_has_it_on_disk(struct kvf *k, void *ctx)
 {
-	const struct kv_group_status *g;
-	struct kv_node_status s;
-	bool yes = false;
-
-	(void)ctx;
-	if (kvf_status(k, 3, &s) != 0)
-		return false;
-	g = kvf_group(&s, 1);
-	for (uint32_t i = 0; g && i < g->member_count; i++)
-		yes |= g->leader == 3 && g->members[i] == 3 && g->member_accepted[i] == g->last;
-	kv_node_status_release(&s);
-	return yes;
+	return led_by_3(k, ctx) && acknowledged_by_3(k, ctx);
 }
 
 static void reign_and_flush_story(struct kvf *k)

@@ -130,9 +130,8 @@ static int exec(struct txn_executor *x, const struct txn_mini *m, struct txn_res
 	w->main = true;
 	err = txn_exec(e->real, m, r);
 	w->main = false;
-	if (fsim__is_outage(err))
-		(c->whole ? c->whole : c)->stopped = true;
-	else
+	(c->whole ? c->whole : c)->stopped = fsim__is_outage(err);
+	if (!fsim__is_outage(err))
 		c->exec_end_ns = sim_now();
 	if (err)
 		return err;

@@ -118,7 +118,7 @@ struct fsim_call {
 	struct fs_attr attr;
 	uint64_t end;
 	struct slice out; /* owned */
-	bool stopped;	    /* a step of it met an outage: it may have ended there */
+	bool stopped;	    /* its last step met an outage: it may have ended there */
 	uint64_t copied_at; /* a step of a copy: `out` lies there in the target then */
 	uint64_t listed[NAME_COUNT]; /* readdir: inode by name; listxattr: by attribute */
 };

@@ -305,7 +305,7 @@ FSC_CASE(pages_read_ahead_tell_nobody)
 	CHECK_OK(lock_by(a, posix(1, EX, 0, UINT64_MAX)));
 	arm(m, 1, end_at_a_read);
 	CHECK_ERR(read_page(a, 0, 8), ERR_LOCK_LOST);
-	m->x->before = NULL;
+	check_it_happened(m);
 	CHECK_ERR(read_page(a, 8, 8), ERR_LOCK_LOST); /* under way at the same time */
 	CHECK_ERR(read_page(a, 0, 1), ERR_LOCK_LOST); /* that is heard */
 	CHECK_OK(read_page(a, 0, 1));

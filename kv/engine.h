@@ -35,6 +35,8 @@ struct engine_config {
 };
 
 int engine_rocks_open(const struct engine_config *cfg, struct engine **out, struct msg *m);
+/* A reserve that is enough for so much memory (0: the default) to reach a full disk; bytes. */
+uint64_t engine_rocks_reserve(uint64_t memory_bytes);
 int engine_mem_open(struct engine **out);
 void engine_close(struct engine *e); /* takes NULL */
 

@@ -177,25 +177,6 @@ int rocks__record_get(struct rocks *r, const rocksdb_readoptions_t *how, uint32_
 
 /* ---- commits ---- */
 
-void rocks__write_or_die(struct rocks *r, rocksdb_writebatch_t *writes)
-{
-	char *text = NULL;
-	uint64_t since = 0;
-
-	/* What is refused for want of space was not begun. */
-	for (;;) {
-		rocksdb_write(r->db, r->write, writes, &text);
-		if (!text)
-			break;
-		if (rocks__error_code(text) != ERR_NOSPACE)
-			logger_die("engine %s: write: %s", r->dir, text);
-		rocksdb_free(text);
-		text = NULL;
-		rocks__wait_for_room(r, &since);
-	}
-	rocksdb_writebatch_clear(writes);
-}
-
 static void add_write(void *ctx, struct engine_node *node)
 {
 	struct rocks_group *g = ctx;

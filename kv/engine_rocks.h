@@ -39,11 +39,11 @@ struct rocks {
 	rocksdb_compactoptions_t *compact; /* of rocks_flush */
 	pthread_mutex_t flush_lock;
 	uint64_t flushes; /* counted in ROCKS_META; under flush_lock */
-	uint64_t begun; /* what was unflushed when the last flush began, until it is on disk; so, too */
+	uint64_t begun; /* memtable_bytes when the last flush began, until it is on disk; so, too */
 	atomic_bool dirty; /* something was written since the last flush began */
 	pthread_rwlock_t begin_lock; /* shared: a write; alone: the begin of a flush */
-	_Atomic uint64_t unflushed; /* bytes in memtables, not less than there are */
-	uint64_t unflushed_max; /* before more is written, they are flushed */
+	_Atomic uint64_t memtable_bytes; /* of all families, not less than there are */
+	uint64_t memtable_max; /* before more is written, they are flushed */
 	atomic_int full_tries; /* flushes that may fail without a reason, since the disk was full */
 	uint64_t write_buffer; /* bytes of one family at which RocksDB flushes by itself */
 	struct {
@@ -86,10 +86,6 @@ int rocks__error_code(const char *text);
 int rocks__read(struct rocks *r, const rocksdb_readoptions_t *how, unsigned family,
 		struct slice key, struct buf *out);
 
-/* Applies the writes and empties them. Waits for room on a full disk. Any other failure is fatal:
- * the log has the entry, and replays it. For engine_rocks_flush.c only: others call rocks__write. */
-void rocks__write_or_die(struct rocks *r, rocksdb_writebatch_t *writes);
-
 int rocks__get(struct engine_group *g, struct engine_pos pos, struct buf *out);
 void rocks__commit(struct engine_group *g, uint64_t applied);
 
@@ -118,7 +114,8 @@ int rocks__open_db(struct rocks *r, const struct engine_config *cfg, struct msg 
 
 /* ---- engine_rocks_flush.c ---- */
 
-/* rocks__write_or_die, with an account of memory: flushes first if that is used up. */
+/* Applies the writes and empties them; flushes first if memory is used up. Waits for room on a full
+ * disk. Any other failure is fatal: the log has the entry, and replays it. */
 void rocks__write(struct rocks *r, rocksdb_writebatch_t *writes);
 int rocks__flush(struct engine *e);
 int rocks__flushes_read(struct rocks *r, const rocksdb_readoptions_t *how, uint64_t *out);

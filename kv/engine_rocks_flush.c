@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/err.h"
+#include "base/logger.h"
 #include "kv/engine_rocks.h"
 
 #define KEY_FLUSHES "flushes"
@@ -17,6 +18,25 @@
 #define RECORD_OVERHEAD 32u /* of a record in a memtable, beside its place in a batch: more than it is */
 
 /* ---- flush ---- */
+
+static void write_or_die(struct rocks *r, rocksdb_writebatch_t *writes)
+{
+	char *text = NULL;
+	uint64_t since = 0;
+
+	/* What is refused for want of space was not begun. */
+	for (;;) {
+		rocksdb_write(r->db, r->write, writes, &text);
+		if (!text)
+			break;
+		if (rocks__error_code(text) != ERR_NOSPACE)
+			logger_die("engine %s: write: %s", r->dir, text);
+		rocksdb_free(text);
+		text = NULL;
+		rocks__wait_for_room(r, &since);
+	}
+	rocksdb_writebatch_clear(writes);
+}
 
 /* The C API flushes one family at a time, which would tear batches apart. A manual compaction of a
  * range that is in a memtable, however, begins with an atomic flush of all families; and the key of
@@ -40,8 +60,8 @@ static void flush_families(struct rocks *r)
 		rocksdb_writebatch_singledelete_cf(w, r->families[i], KEY_TICK, strlen(KEY_TICK));
 	}
 	CHECK(pthread_rwlock_wrlock(&r->begin_lock) == 0);
-	rocks__write_or_die(r, w); /* no reason for another flush */
-	r->begun = atomic_load(&r->unflushed);
+	write_or_die(r, w); /* no reason for another flush */
+	r->begun = atomic_load(&r->memtable_bytes);
 	pthread_rwlock_unlock(&r->begin_lock);
 	rocksdb_writebatch_destroy(w);
 	rocksdb_compact_range_cf_opt(r->db, r->families[ROCKS_TICK], r->compact, KEY_TICK,
@@ -63,43 +83,20 @@ int rocks__flushes_read(struct rocks *r, const rocksdb_readoptions_t *how, uint6
 	return err == ERR_NOT_FOUND ? 0 : err;
 }
 
-/* RocksDB stays read-only after a flush that failed, and then says why; or not, if it found
- * no space and has just tried again by itself. (Another flush meanwhile would disturb that.) */
-static int flush_failed(struct rocks *r)
-{
-	rocksdb_writebatch_t *nothing = rocksdb_writebatch_create();
-	rocksdb_flushoptions_t *how = rocksdb_flushoptions_create();
-	char *text = NULL;
-	int err = ERR_IO;
-
-	rocksdb_write(r->db, r->write, nothing, &text);
-	if (!text && atomic_load(&r->full_tries) == 0)
-		rocksdb_flush_cf(r->db, how, r->families[ROCKS_TICK], &text);
-	rocksdb_flushoptions_destroy(how);
-	rocksdb_writebatch_destroy(nothing);
-	if (text)
-		err = rocks__error(r, text, "flush", ROCKS_META, (struct slice){0});
-	if (err == ERR_NOSPACE || atomic_load(&r->full_tries) > 0)
-		return ERR_NOSPACE;
-	return ERR_IO;
-}
-
 static void account(struct rocks *r, uint64_t unflushed)
 {
-	atomic_store(&r->base.wants_flush, unflushed > r->unflushed_max / 2);
+	atomic_store(&r->base.wants_flush, unflushed > r->memtable_max / 2);
 }
 
-static bool takes_writes(struct rocks *r)
+/* Why RocksDB takes no writes, to be freed; NULL: it does. */
+static char *refusal(struct rocks *r)
 {
 	rocksdb_writebatch_t *nothing = rocksdb_writebatch_create();
 	char *text = NULL;
-	bool yes;
 
 	rocksdb_write(r->db, r->write, nothing, &text);
-	yes = text == NULL;
-	rocksdb_free(text);
 	rocksdb_writebatch_destroy(nothing);
-	return yes;
+	return text;
 }
 
 /* Is the last flush on disk? */
@@ -111,34 +108,57 @@ static int look(struct rocks *r, bool *landed)
 	*landed = !err && on_disk == r->flushes;
 	if (!*landed)
 		return err;
-	account(r, atomic_fetch_sub(&r->unflushed, r->begun) - r->begun);
+	account(r, atomic_fetch_sub(&r->memtable_bytes, r->begun) - r->begun);
 	r->begun = 0;
 	return 0;
 }
 
-/* RocksDB (7.8) waits for no flush any more once it has gone on after a full disk: it does not take back
- * that it had stopped. As long as it takes writes the flush is on its way. */
-static int await_flush(struct rocks *r, bool *landed)
+/* RocksDB (7.8) waits for no flush any more once it has gone on after a full disk: it does not take
+ * back that it had stopped. As long as it takes writes the flush is on its way. After one that failed it
+ * takes none, and *why says so. */
+static int await_flush(struct rocks *r, bool *landed, char **why)
 {
 	const struct timespec pause = {.tv_nsec = FLUSH_LOOK_NS};
 	int err;
 
+	*why = NULL;
 	for (uint64_t waited = 0;; waited += FLUSH_LOOK_NS) {
 		err = look(r, landed);
-		if (err || *landed || waited >= FLUSH_WAIT_NS || !takes_writes(r))
+		if (err || *landed || waited >= FLUSH_WAIT_NS)
 			return err;
+		*why = refusal(r);
+		if (*why)
+			return 0;
 		(void)nanosleep(&pause, NULL);
 	}
+}
+
+/* @why: frees it. NULL: the flush was lost; another one may know more, but would disturb RocksDB while
+ * it gets over a full disk. */
+static int flush_failed(struct rocks *r, char *why)
+{
+	rocksdb_flushoptions_t *how = rocksdb_flushoptions_create();
+	int err = ERR_IO;
+
+	if (!why && atomic_load(&r->full_tries) == 0)
+		rocksdb_flush_cf(r->db, how, r->families[ROCKS_TICK], &why);
+	rocksdb_flushoptions_destroy(how);
+	if (why)
+		err = rocks__error(r, why, "flush", ROCKS_META, (struct slice){0});
+	if (err == ERR_NOSPACE || atomic_load(&r->full_tries) > 0)
+		return ERR_NOSPACE;
+	return ERR_IO;
 }
 
 static int flush_all(struct rocks *r)
 {
 	bool landed;
+	char *why;
 	int err;
 
 	flush_families(r);
-	err = await_flush(r, &landed);
-	return err || landed ? err : flush_failed(r);
+	err = await_flush(r, &landed, &why);
+	return err || landed ? err : flush_failed(r, why);
 }
 
 static int raise_durable(struct rocks *r)
@@ -223,12 +243,12 @@ static bool write_if_it_fits(struct rocks *r, rocksdb_writebatch_t *writes, uint
 	bool fits;
 
 	CHECK(pthread_rwlock_rdlock(&r->begin_lock) == 0);
-	unflushed = atomic_fetch_add(&r->unflushed, bytes) + bytes;
-	fits = unflushed <= r->unflushed_max;
+	unflushed = atomic_fetch_add(&r->memtable_bytes, bytes) + bytes;
+	fits = unflushed <= r->memtable_max;
 	if (fits)
-		rocks__write_or_die(r, writes);
+		write_or_die(r, writes);
 	else
-		atomic_fetch_sub(&r->unflushed, bytes);
+		atomic_fetch_sub(&r->memtable_bytes, bytes);
 	pthread_rwlock_unlock(&r->begin_lock);
 	account(r, unflushed);
 	return fits;
@@ -240,11 +260,11 @@ static bool write_if_it_fits(struct rocks *r, rocksdb_writebatch_t *writes, uint
 static void write_behind_a_flush(struct rocks *r, rocksdb_writebatch_t *writes, uint64_t bytes)
 {
 	pthread_mutex_lock(&r->flush_lock);
-	if (atomic_load(&r->unflushed) + bytes > r->unflushed_max &&
+	if (atomic_load(&r->memtable_bytes) + bytes > r->memtable_max &&
 	    atomic_load(&r->full_tries) == 0)
 		(void)flush_locked(r);
-	atomic_fetch_add(&r->unflushed, bytes);
-	rocks__write_or_die(r, writes);
+	atomic_fetch_add(&r->memtable_bytes, bytes);
+	write_or_die(r, writes);
 	pthread_mutex_unlock(&r->flush_lock);
 }
 

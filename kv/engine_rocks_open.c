@@ -215,7 +215,7 @@ int engine_rocks_open(const struct engine_config *cfg, struct engine **out, stru
 	engine__init(&r->base, &rocks_ops);
 	CHECK(pthread_mutex_init(&r->flush_lock, NULL) == 0);
 	begin_lock_init(&r->begin_lock);
-	atomic_init(&r->unflushed, 0);
+	atomic_init(&r->memtable_bytes, 0);
 	atomic_init(&r->dirty, false);
 	atomic_init(&r->full_tries, 0);
 	CHECK(pthread_mutex_init(&r->reserve.lock, NULL) == 0);

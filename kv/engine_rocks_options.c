@@ -20,6 +20,8 @@
 
 #define MEMORY_DEFAULT	 (96u * MIB)
 #define MEMORY_MIN	 (8u * MIB) /* less than that only makes many tiny files */
+#define RESERVE_MIN	 (128u * MIB)
+#define RESERVE_MORE	 (8u * MIB) /* than what is in memory, and what RocksDB wants to see free */
 #define ARENA_BLOCK	 (64u * KIB) /* most families are small: not a megabyte for each */
 #define BLOOM_BITS	 10		/* per key: 1 % of the files looked at in vain */
 #define OPEN_FILES_MAX	 512
@@ -248,9 +250,37 @@ static int make_directory(const char *dir, struct msg *m)
 	return err;
 }
 
+static uint64_t memory_of(uint64_t configured)
+{
+	if (configured == 0)
+		return MEMORY_DEFAULT;
+	return configured > MEMORY_MIN ? configured : MEMORY_MIN;
+}
+
+/* Half of the memory is for reading, half for what is not flushed. */
+static uint64_t memtable_max(uint64_t memory)
+{
+	return memory / 2;
+}
+
+/* RocksDB would flush by itself when one family has that: what is not flushed, and what memtables waste
+ * at the ends of their blocks. */
+static uint64_t write_buffer(uint64_t memory)
+{
+	return memtable_max(memory) / 2 * 3;
+}
+
+uint64_t engine_rocks_reserve(uint64_t memory_bytes)
+{
+	uint64_t memory = memory_of(memory_bytes);
+	uint64_t need = memtable_max(memory) + write_buffer(memory) + RESERVE_MORE;
+
+	return need > RESERVE_MIN ? need : RESERVE_MIN;
+}
+
 int rocks__open_db(struct rocks *r, const struct engine_config *cfg, struct msg *m)
 {
-	uint64_t memory = cfg->memory_bytes ? cfg->memory_bytes : MEMORY_DEFAULT;
+	uint64_t memory = memory_of(cfg->memory_bytes);
 	rocksdb_options_t *base;
 	int err = make_directory(r->dir, m);
 
@@ -258,12 +288,8 @@ int rocks__open_db(struct rocks *r, const struct engine_config *cfg, struct msg 
 		err = check_current(r->dir, m);
 	if (err)
 		return err;
-	if (memory < MEMORY_MIN)
-		memory = MEMORY_MIN;
-	/* Half of the memory is for reading, half for what is not flushed. RocksDB would flush by
-	 * itself when one family has that, and what memtables waste at the ends of their blocks. */
-	r->unflushed_max = memory / 2;
-	r->write_buffer = r->unflushed_max / 2 * 3;
+	r->memtable_max = memtable_max(memory);
+	r->write_buffer = write_buffer(memory);
 	rocks__reserve_open(r, cfg->reserve_bytes);
 	r->cache = cache_new((size_t)(memory / 2));
 	make_call_options(r);

@@ -104,7 +104,7 @@ static void give_up(struct rocks *r, uint64_t need)
 
 bool rocks__reserve_covers_flush(struct rocks *r)
 {
-	uint64_t need = atomic_load(&r->unflushed) + FLUSH_MORE;
+	uint64_t need = atomic_load(&r->memtable_bytes) + FLUSH_MORE;
 
 	if (r->reserve.size == 0)
 		return true;
@@ -166,7 +166,7 @@ void rocks__wait_for_room(struct rocks *r, uint64_t *since_ns)
 			   "and start again", r->dir);
 	atomic_store(&r->full_tries, FULL_TRIES);
 	pthread_mutex_lock(&r->reserve.lock);
-	give_up(r, atomic_load(&r->unflushed) + r->write_buffer);
+	give_up(r, atomic_load(&r->memtable_bytes) + r->write_buffer);
 	pthread_mutex_unlock(&r->reserve.lock);
 	logger_write_limited(&limit, 1, LOG_ERROR_, "engine %s: no space left; it waits for room",
 			     r->dir);

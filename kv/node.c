@@ -127,19 +127,10 @@ static int make_subdir(struct kv_node *n, const char *name, char **path, struct 
 	return 0;
 }
 
-/* On a full disk: what is not flushed, at most half of the memory, and what RocksDB wants to see free,
- * three quarters. */
-static uint64_t reserve_bytes(uint64_t memory)
-{
-	uint64_t need = memory / 4 * 5 + KV_RESERVE_MORE;
-
-	return need > KV_RESERVE_BYTES ? need : KV_RESERVE_BYTES;
-}
-
 static int open_engine(struct kv_node *n, struct msg *m)
 {
 	struct engine_config ec = {.memory_bytes = n->cfg.memory_bytes,
-				   .reserve_bytes = reserve_bytes(n->cfg.memory_bytes)};
+				   .reserve_bytes = engine_rocks_reserve(n->cfg.memory_bytes)};
 	char *path;
 	int err = make_subdir(n, "engine", &path, m);
 

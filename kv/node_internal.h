@@ -13,8 +13,6 @@
 #include "net/net.h"
 
 #define KV_FLUSH_BYTES		(32u * 1024u * 1024u) /* unflushed in the engine */
-#define KV_RESERVE_BYTES	(128u * 1024u * 1024u) /* of the disk, for the engine when it is full */
-#define KV_RESERVE_MORE		(8u * 1024u * 1024u)   /* than what its memory asks for */
 #define KV_FLUSH_QUIET_NS	(5 * NS_PER_S)
 #define KV_LOG_BYTES		(512ull * 1024 * 1024)
 #define KV_HINT_NS		(1 * NS_PER_S) /* then others are tried, too */

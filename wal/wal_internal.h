@@ -179,8 +179,7 @@ struct wal_segment *wal__space_pick(struct wal *w, bool beyond_limits); /* under
 void wal__space_tend(struct wal *w); /* sees to a spare */
 bool wal__space_short(struct wal *w);		     /* little is left to be written to */
 bool wal__space_present(struct wal *w, uint64_t bytes); /* in segments that are there */
-/* As wal_can_take; *blocked: the next segment could not be made. */
-bool wal__space_takes(struct wal *w, uint64_t bytes, bool *blocked);
+bool wal__space_takes(struct wal *w, uint64_t bytes);	/* or in those that can be made */
 void wal__space_count(void *ctx, const struct wal_place *at, bool live); /* for the index */
 
 /* wal_rewrite.c: moves live records out of segments that hold few. Owner. */

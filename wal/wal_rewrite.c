@@ -124,7 +124,7 @@ void wal__rewrite_tend(struct wal *w)
 {
 	struct wal_segment *s = w->victim;
 	enum wal_load load;
-	bool fits, blocked;
+	bool fits;
 
 	wal__lock(w);
 	load = s != NULL && s->queued ? WAL_LOAD_RUNNING : w->load;
@@ -134,7 +134,7 @@ void wal__rewrite_tend(struct wal *w)
 	if (load == WAL_LOAD_IDLE || load == WAL_LOAD_RUNNING)
 		return;
 	CHECK(s != NULL);
-	fits = has_few(w, s) || wal__space_takes(w, s->live_bytes, &blocked); /* still */
+	fits = has_few(w, s) || wal__space_takes(w, s->live_bytes); /* still */
 	if (load == WAL_LOAD_DONE && fits)
 		rewrite(w, s);
 	if (s->live_count > 0 && (fits || load == WAL_LOAD_FAILED)) {

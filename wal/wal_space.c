@@ -243,9 +243,14 @@ static uint64_t moving(const struct wal *w)
 }
 
 /* Who is refused writes nothing that would make the log try. */
-static bool refused(struct wal *w, bool blocked)
+static bool refused(struct wal *w)
 {
+	bool blocked;
+
 	w->look = true; /* for a victim, at the next submit */
+	wal__lock(w);
+	blocked = is_blocked(w);
+	wal__unlock(w);
 	if (blocked) {
 		wal__space_tend(w);
 		if (!w->threads)
@@ -258,30 +263,27 @@ bool wal_has_room(struct wal *w, uint64_t bytes)
 {
 	uint64_t want = bytes + moving(w) + w->segment_size; /* the reserve */
 	uint64_t room;
-	bool blocked;
 
 	if (device_free(w) < (uint64_t)FREE_SEGMENTS_LOW * w->segment_size)
 		return false;
 	wal__lock(w);
-	blocked = is_blocked(w);
-	room = blocked ? 0 : growth(w) * (wal__limit(w) - WAL_DATA_START);
+	room = is_blocked(w) ? 0 : growth(w) * (wal__limit(w) - WAL_DATA_START);
 	if (room < want)
 		room += present_room(w, want - room, true);
 	wal__unlock(w);
-	return want <= room || refused(w, blocked);
+	return want <= room || refused(w);
 }
 
 /* A spare that is still being created may fail to be: it does not count. Nor does the limit of the log's
  * size: the leader keeps to its own. */
-bool wal__space_takes(struct wal *w, uint64_t bytes, bool *blocked)
+bool wal__space_takes(struct wal *w, uint64_t bytes)
 {
 	uint64_t want = bytes + w->segment_size / TAKE_MARGIN;
 	uint64_t left = (uint64_t)FREE_SEGMENTS_LEFT * w->segment_size;
 	bool takes;
 
 	wal__lock(w);
-	*blocked = is_blocked(w);
-	takes = (!*blocked && device_free(w) >= left + 2 * want) ||
+	takes = (!is_blocked(w) && device_free(w) >= left + 2 * want) ||
 		present_room(w, want, false) >= want;
 	wal__unlock(w);
 	return takes;
@@ -289,7 +291,5 @@ bool wal__space_takes(struct wal *w, uint64_t bytes, bool *blocked)
 
 bool wal_can_take(struct wal *w, uint64_t bytes)
 {
-	bool blocked;
-
-	return wal__space_takes(w, bytes, &blocked) || refused(w, blocked);
+	return wal__space_takes(w, bytes) || refused(w);
 }

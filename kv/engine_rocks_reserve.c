@@ -144,6 +144,7 @@ void rocks__reserve_open(struct rocks *r, uint64_t size)
 	set_kept(r, blocks_there(r));
 	log_warn("engine %s: the disk has no room to set %" PRIu64 " MiB aside: %" PRIu64 " are",
 		 r->dir, r->reserve.size >> 20, (r->reserve.size - missing(r)) >> 20);
+	(void)rocks__reserve_covers_flush(r);
 }
 
 static uint64_t now_ns(void)
